@@ -1,0 +1,55 @@
+// What each npm script needs of the system, by the names of Debian 12's packages.
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+
+const TRIPLETS = { x64: "x86_64-linux-gnu", arm64: "aarch64-linux-gnu" };
+const LIBRARY_FOLDERS = [
+  ...["/usr/lib", "/lib"].map((folder) => join(folder, TRIPLETS[process.arch] ?? "")),
+  ...["/usr/lib64", "/lib64", "/usr/lib", "/lib", "/usr/local/lib"],
+];
+// A user's PATH on Debian lacks the sbin folders, where ip and iptables are.
+const COMMAND_FOLDERS = [...(process.env.PATH ?? "").split(":").filter(Boolean), "/usr/sbin", "/sbin"];
+
+/** @returns whether one of the folders holds `name` */
+const within = (folders, name) => folders.some((folder) => existsSync(join(folder, name)));
+const library = (name) => ({ provides: name, isPresent: () => within(LIBRARY_FOLDERS, name) });
+const command = (name) => ({ provides: name, isPresent: () => within(COMMAND_FOLDERS, name) });
+
+/** Where the packages are unpacked that would start a service if they were installed. */
+export const UNPACKED = join(".cache", "debs");
+
+/** A command on the PATH or, unpacked by an earlier set-up, in the checkout. */
+const unpackedCommand = (packageName, name) => ({
+  provides: name,
+  isPresent: (root) => within([...COMMAND_FOLDERS, join(root, UNPACKED, packageName, "usr/bin")], name),
+});
+
+/**
+ * By package: what of it is used (`provides`), and whether the system has that. The thing itself is looked for, not
+ * the package, so that a system with other packages, or none, will do.
+ */
+export const PACKAGES = {
+  "libnl-3-200": library("libnl-3.so.200"),
+  "libnl-route-3-200": library("libnl-route-3.so.200"),
+  libnftables1: library("libnftables.so.1"),
+  iproute2: command("ip"),
+  "iputils-ping": command("ping"),
+  iptables: command("iptables"),
+  nftables: command("nft"),
+  "containernetworking-plugins": {
+    provides: "the CNI plugin bridge",
+    isPresent: () => within(["/usr/lib/cni", "/opt/cni/bin"], "bridge"),
+  },
+  "etcd-server": unpackedCommand("etcd-server", "etcd"),
+  "etcd-client": unpackedCommand("etcd-client", "etcdctl"),
+};
+
+const NETLINK = ["libnl-3-200", "libnl-route-3-200", "libnftables1"];
+const LAB = [...NETLINK, "iproute2", "iputils-ping", "iptables", "containernetworking-plugins"];
+
+/** What each npm script needs beside node_modules: packages to install, packages to unpack. */
+export const PURPOSES = {
+  build: { installed: [], unpacked: [] },
+  lab: { installed: LAB, unpacked: [] },
+  test: { installed: [...LAB, "nftables"], unpacked: ["etcd-server", "etcd-client"] },
+};

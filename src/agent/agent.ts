@@ -1,0 +1,83 @@
+import { describeError } from "../base/errors.ts";
+import { configureLogs, logger } from "../base/log.ts";
+import { VERSION } from "../base/version.ts";
+import type { AgentFlags } from "../config/flags.ts";
+import { notifyServiceManager } from "../ffi/notify.ts";
+import { openEmbeddedStore } from "../lease/embedded.ts";
+import type { LeaseSource } from "../lease/source.ts";
+import { type Listener, listen } from "../status/listen.ts";
+import { readiness } from "../status/readiness.ts";
+import { debugApp, healthApp } from "../status/server.ts";
+import { Node } from "./node.ts";
+
+const log = logger("agent");
+
+/** After a signal the agent is gone within a second, whatever hangs. */
+const STOP_MS = 800;
+
+function openLeaseSource(flags: AgentFlags): LeaseSource {
+  if (flags.leaseStore === undefined) throw new Error("no lease source is configured");
+  return openEmbeddedStore({ path: flags.leaseStore });
+}
+
+/**
+ * Runs this node's agent until a signal or until its lease is lost for good. The kernel's state stays as it is at the end.
+ * @returns the exit code
+ */
+export async function runAgent(
+  flags: AgentFlags,
+  environment: Readonly<Record<string, string | undefined>>,
+): Promise<number> {
+  configureLogs({ format: flags.logFormat, verbosity: flags.verbosity });
+  log.info("tartan {version} starts", { version: VERSION });
+  const { promise: ended, resolve: end } = Promise.withResolvers<number>();
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    process.on(signal, () => {
+      log.info("{signal}: stopping, the kernel's state stays as it is", { signal });
+      end(0);
+    });
+  }
+  const source = openLeaseSource(flags);
+  const nodeName = environment["NODE_NAME"];
+  const notify = serviceNotifier(environment["NOTIFY_SOCKET"]);
+  const node = new Node({
+    flags,
+    source,
+    ...(nodeName ? { name: nodeName } : {}),
+    onFatal: (error) => {
+      log.fatal("stopping: {error}", { error: describeError(error) });
+      end(1);
+    },
+    onTurn: () => {
+      if (readiness(node.facts()).ready) notify("READY=1");
+    },
+  });
+  const facts = () => node.facts();
+  const listeners: Listener[] = [];
+  if (flags.healthz !== undefined) listeners.push(listen(flags.healthz, healthApp(facts).fetch, "--healthz-port"));
+  for (const address of flags.debugAddresses) listeners.push(listen(address, debugApp(facts).fetch, "--debug-addr"));
+  node.start();
+
+  const code = await ended;
+  notify("STOPPING=1");
+  const stopped = Promise.all([node.stop(), ...listeners.map((listener) => listener.stop())]);
+  const late = Symbol("late");
+  const result = await Promise.race([stopped, new Promise((resolve) => setTimeout(resolve, STOP_MS, late))]);
+  if (result === late) log.warn("something did not stop in {ms} ms, ending all the same", { ms: STOP_MS });
+  source.close();
+  return code;
+}
+
+/** @returns a function that tells systemd of a state, each state once; does nothing without a service manager */
+function serviceNotifier(socket: string | undefined): (state: string) => void {
+  const told = new Set<string>();
+  return (state) => {
+    if (!socket || told.has(state)) return;
+    told.add(state);
+    try {
+      notifyServiceManager(socket, state);
+    } catch (error) {
+      log.warn("{error}", { error: describeError(error) });
+    }
+  };
+}

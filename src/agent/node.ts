@@ -1,0 +1,349 @@
+import { describeError } from "../base/errors.ts";
+import { logger } from "../base/log.ts";
+import { VERSION } from "../base/version.ts";
+import { chooseExternalInterface } from "../config/choose-interface.ts";
+import { defaultsOff } from "../config/flag-defaults.ts";
+import type { AgentFlags } from "../config/flags.ts";
+import type { ExternalInterface } from "../config/interface.ts";
+import { formatListenAddress } from "../config/listen-address.ts";
+import type { NetworkConfig } from "../config/network.ts";
+import { readNetConf } from "../config/read-net-conf.ts";
+import type { Desired } from "../desired/desired.ts";
+import { plan } from "../desired/plan.ts";
+import { vxlanDeviceName } from "../desired/vxlan.ts";
+import { inventoryOf } from "../kernel/read.ts";
+import { KernelReconciler } from "../kernel/reconciler.ts";
+import { LeaseKeeper } from "../lease/keeper.ts";
+import type { Lease, Snapshot } from "../lease/lease.ts";
+import type { LeaseRequest, LeaseSource } from "../lease/source.ts";
+import { familiesOf, mapFamilies, type PerFamily } from "../net/family.ts";
+import { type Mac, randomMac } from "../net/mac.ts";
+import type { Facts, Finding } from "../status/facts.ts";
+import { readiness } from "../status/readiness.ts";
+import { readPreviousSubnet } from "../status/subnet-file.ts";
+import { Loop } from "./loop.ts";
+import { ReconcileRecord } from "./record.ts";
+import { SubnetFileKeeper } from "./subnet-file-keeper.ts";
+
+const log = logger("agent");
+
+/**
+ * After our lease was made anew (the store was wiped, or is new) nothing is pruned for this long: the other nodes' leases
+ * may be on their way back, too.
+ */
+const PRUNE_HOLD_MS = 10_000;
+
+export interface NodeOptions {
+  readonly flags: AgentFlags;
+  readonly source: LeaseSource;
+  readonly name?: string;
+  /** the lease is lost for good */
+  onFatal(error: Error): void;
+  /** after each turn of the loop */
+  onTurn(): void;
+}
+
+/**
+ * This node's part of the pod network: holds the inputs (network configuration, external interface, own lease, snapshot)
+ * and runs the cycle inputs → plan → kernel → subnet.env whenever one of them, or the kernel, changed.
+ */
+export class Node {
+  readonly #options: NodeOptions;
+  readonly #startedAt = Date.now();
+  readonly #stopping = new AbortController();
+  readonly #loop = new Loop((causes) => this.#turn(causes));
+  readonly #subnetFile: SubnetFileKeeper;
+  readonly #previous: ReturnType<typeof readPreviousSubnet>;
+  readonly #record = new ReconcileRecord();
+  readonly #timers: Timer[] = [];
+  #pruneTimer: Timer | undefined;
+  readonly #randomMacs: PerFamily<Mac> = {};
+  #network: NetworkConfig | undefined;
+  #networkWarnings: readonly string[] = [];
+  #kernel: KernelReconciler | undefined;
+  #external: ExternalInterface | undefined;
+  #keeper: LeaseKeeper | undefined;
+  #watching: Promise<void> | undefined;
+  /** the last snapshot, and the last one that has our own lease */
+  #latest: Snapshot | undefined;
+  #snapshot: Snapshot | undefined;
+  #planned: { inputs: readonly unknown[]; desired: Desired } | undefined;
+  #ready = false;
+  #problems: Finding[] = [{ condition: "config", message: "starting" }];
+
+  constructor(options: NodeOptions) {
+    this.#options = options;
+    this.#subnetFile = new SubnetFileKeeper(options.flags.subnetFile, (cause) => this.#loop.mark(cause));
+    this.#previous = readPreviousSubnet(options.flags.subnetFile);
+    if (this.#previous.problem !== undefined) log.warn("{problem}", { problem: this.#previous.problem });
+  }
+
+  start(): void {
+    const { resyncSeconds } = this.#options.flags;
+    if (resyncSeconds > 0) {
+      this.#timers.push(
+        setInterval(() => {
+          this.#kernel?.forget();
+          this.#loop.mark("resync");
+        }, resyncSeconds * 1000),
+      );
+    }
+    this.#loop.mark("start");
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    for (const timer of this.#timers) clearInterval(timer);
+    clearTimeout(this.#pruneTimer);
+    this.#subnetFile.stop();
+    this.#keeper?.stop();
+    await this.#loop.stop();
+    await this.#watching;
+    this.#kernel?.[Symbol.dispose]();
+    this.#kernel = undefined;
+  }
+
+  facts(): Facts {
+    const { flags, source, name } = this.#options;
+    const own = this.#keeper?.own;
+    return {
+      version: VERSION,
+      ...(name === undefined ? {} : { node: name }),
+      now: Date.now(),
+      startedAt: this.#startedAt,
+      flags: {
+        ...flags,
+        debugAddresses: flags.debugAddresses.map(formatListenAddress),
+        healthz: flags.healthz ? formatListenAddress(flags.healthz) : null,
+      },
+      defaultsOff: defaultsOff(),
+      ...(this.#network === undefined ? {} : { network: this.#network }),
+      networkWarnings: this.#networkWarnings,
+      ...(this.#external === undefined ? {} : { external: this.#external }),
+      source: { kind: source.kind, location: source.location, contact: source.contact },
+      ...(own === undefined ? {} : { own }),
+      ...(this.#snapshot === undefined ? {} : { snapshot: this.#snapshot }),
+      ...(this.#planned === undefined ? {} : { desired: this.#planned.desired }),
+      problems: [...this.#problems, ...this.#presentProblems()],
+      loop: this.#loop.facts(),
+      kernel: { ...this.#record.facts(), fullReads: this.#kernel?.fullReads ?? 0 },
+    };
+  }
+
+  /** What can stop being true at any moment is looked at when it is asked for. */
+  #presentProblems(): Finding[] {
+    if (this.#stopping.signal.aborted) return [{ condition: "shutdown", message: "the agent is stopping" }];
+    if (this.#keeper !== undefined && this.#keeper.own === undefined) {
+      const why = this.#keeper.error ? describeError(this.#keeper.error) : "it is being acquired";
+      return [{ condition: "lease", message: `this node has no lease yet: ${why}` }];
+    }
+    if (this.#planned === undefined || this.#kernel === undefined) {
+      return this.#problems.length > 0 ? [] : [{ condition: "device", message: "nothing is programmed yet" }];
+    }
+    const findings: Finding[] = this.#kernel.deviceProblems().map((message) => ({ condition: "device", message }));
+    const problem = this.#subnetFile.problem();
+    if (problem !== undefined) findings.push({ condition: "subnetFile", message: problem });
+    return findings;
+  }
+
+  async #turn(causes: readonly string[]): Promise<{ complete: boolean }> {
+    const problems: Finding[] = [];
+    try {
+      await this.#cycle(causes, problems);
+    } finally {
+      this.#reportProblems(problems);
+      this.#options.onTurn();
+    }
+    return { complete: problems.length === 0 && (this.#planned === undefined || this.#record.facts().settled) };
+  }
+
+  /** Goes as far as the inputs allow; what is in the way of more ends up in `problems`. */
+  async #cycle(causes: readonly string[], problems: Finding[]): Promise<void> {
+    const network = await this.#readNetwork(problems);
+    if (network === undefined) return;
+    const kernel = this.#openKernel(network);
+    const actual = await kernel.actual();
+    const external = this.#chooseExternal(network, inventoryOf(actual), problems);
+    if (external === undefined) return;
+    const request = this.#request(network, external, [...actual.links.values()]);
+    const keeper = this.#keepLease(network, request);
+    const { own } = keeper;
+    // The keeper goes on by itself and tells us; `facts` says how far it is.
+    if (own === undefined) return;
+    const snapshot = this.#acceptSnapshot(own);
+    if (snapshot === undefined) {
+      problems.push({
+        condition: "snapshot",
+        message: "there was no complete snapshot of the leases with our own in it yet",
+      });
+      return;
+    }
+    const desired = this.#plan([network, external, own, snapshot.leases], () =>
+      plan({ network, external, own, leases: snapshot.leases }),
+    );
+    const prune = this.#mayPrune(own.createdAt);
+    this.#record.add(causes, desired, prune, await kernel.reconcile(desired, { prune }));
+    if (desired.devices.length === 0) return;
+    try {
+      const { flags } = this.#options;
+      if (this.#subnetFile.ensure(network, own, desired, flags.ipMasq))
+        log.info("wrote {path}", { path: flags.subnetFile });
+    } catch (error) {
+      problems.push({ condition: "subnetFile", message: describeError(error) });
+    }
+  }
+
+  async #readNetwork(problems: Finding[]): Promise<NetworkConfig | undefined> {
+    if (this.#network !== undefined) return this.#network;
+    try {
+      const { config, warnings } = await readNetConf(this.#options.flags.netConfigPath);
+      for (const warning of warnings) log.warn("{warning}", { warning });
+      this.#networkWarnings = warnings;
+      this.#network = config;
+    } catch (error) {
+      problems.push({ condition: "config", message: describeError(error) });
+    }
+    return this.#network;
+  }
+
+  #openKernel(network: NetworkConfig): KernelReconciler {
+    this.#kernel ??= new KernelReconciler(
+      mapFamilies(network.ranges, (range) => range.network),
+      {
+        onDrift: (cause) => this.#loop.mark(cause),
+        onInterfaces: () => this.#onInterfaces(),
+      },
+    );
+    return this.#kernel;
+  }
+
+  /** Pods come and go with an interface each; only a change of the external one concerns us. */
+  #onInterfaces(): void {
+    const actual = this.#kernel?.known;
+    if (actual === undefined || this.#network === undefined) return;
+    const found = this.#tryExternal(this.#network, inventoryOf(actual));
+    if (found instanceof Error ? this.#external !== undefined : !Bun.deepEquals(found, this.#external)) {
+      this.#loop.mark("external interface changed");
+    }
+  }
+
+  #tryExternal(network: NetworkConfig, inventory: ReturnType<typeof inventoryOf>): ExternalInterface | Error {
+    const { iface, ifaceRegex, publicIPs } = this.#options.flags;
+    try {
+      return chooseExternalInterface(inventory, { iface, ifaceRegex, publicIPs }, familiesOf(network.ranges));
+    } catch (error) {
+      return error instanceof Error ? error : new Error(String(error));
+    }
+  }
+
+  /** Without a suitable interface the last one stays in use: what is programmed is not torn down. */
+  #chooseExternal(
+    network: NetworkConfig,
+    inventory: ReturnType<typeof inventoryOf>,
+    problems: Finding[],
+  ): ExternalInterface | undefined {
+    const found = this.#tryExternal(network, inventory);
+    if (found instanceof Error) problems.push({ condition: "interface", message: describeError(found) });
+    else if (!Bun.deepEquals(found, this.#external)) {
+      const { name, mtu, addresses, publicIPs } = found;
+      log.info("external interface {name}, MTU {mtu}, address {addresses}, published as {publicIPs}", {
+        name,
+        mtu,
+        addresses: Object.values(addresses).join(" "),
+        publicIPs: Object.values(publicIPs).join(" "),
+      });
+      this.#external = found;
+    }
+    return this.#external;
+  }
+
+  /** Asks for the MAC that the device has, so that a node without a lease keeps it; else for a random one. */
+  #request(
+    network: NetworkConfig,
+    external: ExternalInterface,
+    links: readonly { name: string; kind: string; mac: Mac | undefined }[],
+  ): LeaseRequest {
+    const { vni } = network.backend;
+    const { name } = this.#options;
+    const vteps = mapFamilies(network.ranges, (_, family) => {
+      const device = links.find((link) => link.kind === "vxlan" && link.name === vxlanDeviceName(family, vni));
+      this.#randomMacs[family] ??= device?.mac ?? randomMac();
+      return { vni, mac: this.#keeper?.own?.vteps[family]?.mac ?? this.#randomMacs[family] };
+    });
+    return {
+      ...(name === undefined ? {} : { node: name }),
+      publicIPs: external.publicIPs,
+      backendType: network.backend.type,
+      vteps,
+      previous: this.#previous.subnets,
+    };
+  }
+
+  #keepLease(network: NetworkConfig, request: LeaseRequest): LeaseKeeper {
+    if (this.#keeper !== undefined) {
+      this.#keeper.update(request);
+      return this.#keeper;
+    }
+    const { source, flags, onFatal } = this.#options;
+    const keeper = new LeaseKeeper({
+      source,
+      network,
+      renewMarginMinutes: flags.renewMarginMinutes,
+      onChange: ({ key }) => {
+        log.info("this node has the lease {key}", { key });
+        this.#loop.mark("own lease");
+      },
+      onLost: (error) => log.warn("{error}", { error: describeError(error) }),
+      onFatal,
+    });
+    keeper.start(request);
+    this.#keeper = keeper;
+    this.#watching = this.#watch(network, keeper);
+    return keeper;
+  }
+
+  async #watch(network: NetworkConfig, keeper: LeaseKeeper): Promise<void> {
+    for await (const snapshot of this.#options.source.watch(network, this.#stopping.signal)) {
+      this.#latest = snapshot;
+      keeper.observe(snapshot);
+      this.#loop.mark("leases changed");
+    }
+  }
+
+  /** Only a snapshot with our own lease counts: one without it speaks of another network, or of a store that was wiped. */
+  #acceptSnapshot(own: Lease): Snapshot | undefined {
+    if (this.#latest?.leases.some(({ key }) => key === own.key)) this.#snapshot = this.#latest;
+    return this.#snapshot;
+  }
+
+  #plan(inputs: readonly unknown[], make: () => Desired): Desired {
+    const before = this.#planned;
+    if (before?.inputs.every((input, at) => input === inputs[at])) return before.desired;
+    const desired = make();
+    this.#planned = { inputs, desired };
+    return desired;
+  }
+
+  #mayPrune(leaseCreatedAt: number | undefined): boolean {
+    if (leaseCreatedAt === undefined || leaseCreatedAt < this.#startedAt) return true;
+    const left = leaseCreatedAt + PRUNE_HOLD_MS - Date.now();
+    if (left <= 0) return true;
+    clearTimeout(this.#pruneTimer);
+    this.#pruneTimer = setTimeout(() => this.#loop.mark("leases settled"), left);
+    return false;
+  }
+
+  /** Each problem is logged when it appears, and readiness when it comes and goes. */
+  #reportProblems(problems: Finding[]): void {
+    const had = new Set(this.#problems.map(({ message }) => message));
+    for (const { condition, message } of problems) {
+      if (!had.has(message)) log.warn("{condition}: {message}", { condition, message });
+    }
+    this.#problems = problems;
+    const { ready, reasons } = readiness(this.facts());
+    if (ready === this.#ready) return;
+    this.#ready = ready;
+    if (ready) log.info("ready");
+    else log.warn("not ready any more: {reasons}", { reasons: reasons.map(({ message }) => message).join("; ") });
+  }
+}

@@ -1,0 +1,18 @@
+/** The message of an error and of all its causes, in one line: `what: why: why that`. */
+export function describeError(error: unknown): string {
+  const parts: string[] = [];
+  const seen = new Set<unknown>();
+  for (let at: unknown = error; at !== undefined && at !== null; at = at instanceof Error ? at.cause : undefined) {
+    if (seen.has(at)) break;
+    seen.add(at);
+    const text = (at instanceof Error ? at.message || at.name : String(at)).replace(/\s+/g, " ").trim();
+    // A wrapper that already quotes its cause would say it twice.
+    if (!parts.some((part) => part.includes(text))) parts.push(text);
+  }
+  return parts.join(": ");
+}
+
+/** A mistake of whoever configured or called us, to be told in one line and answered by exit code 2. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}

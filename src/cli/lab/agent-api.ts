@@ -1,0 +1,60 @@
+import * as v from "valibot";
+import { parsed } from "../../config/schema.ts";
+import { parseAddress } from "../../net/address.ts";
+
+/** The HTTP interface of one agent, over its Unix socket. */
+
+const REQUEST_MS = 5_000;
+
+const ReadinessSchema = v.object({ reasons: v.array(v.object({ message: v.string() })) });
+
+const FamilySchema = v.object({
+  subnet: v.string(),
+  publicIP: parsed(parseAddress, "an IP address"),
+  vtepMAC: v.string(),
+});
+const StateSchema = v.object({
+  lease: v.nullable(v.object({ ipv4: v.optional(FamilySchema) })),
+  leases: v.array(v.unknown()),
+  reconcile: v.object({ settled: v.boolean() }),
+});
+
+/** An agent's own lease in one family, as /debug/state shows it. */
+export type LeaseView = v.InferOutput<typeof FamilySchema>;
+
+export interface AgentState {
+  readonly lease: LeaseView | undefined;
+  /** leases of the whole network that the agent knows */
+  readonly leaseCount: number;
+  /** the kernel is as the leases ask for */
+  readonly settled: boolean;
+}
+
+/** Asks an agent. Whatever the body's encoding is, it is handed on as it came. */
+export function askAgent(socket: string, path: string, init: RequestInit = {}): Promise<Response> {
+  return fetch(`http://agent${path}`, { ...init, unix: socket, decompress: false });
+}
+
+async function askJson(socket: string, path: string, signal: AbortSignal): Promise<{ ok: boolean; body: unknown }> {
+  const response = await askAgent(socket, path, { signal: AbortSignal.any([signal, AbortSignal.timeout(REQUEST_MS)]) });
+  return { ok: response.ok, body: await response.json() };
+}
+
+/**
+ * Why an agent is not ready.
+ * @returns nothing when it is ready, else its reasons from /readyz
+ * @throws while it does not answer
+ */
+export async function unreadyReasons(socket: string, signal: AbortSignal): Promise<string[]> {
+  const { ok, body } = await askJson(socket, "/readyz", signal);
+  if (ok) return [];
+  const reasons = v.parse(ReadinessSchema, body).reasons.map(({ message }) => message);
+  return reasons.length > 0 ? reasons : ["/readyz gives no reason"];
+}
+
+/** @throws while it does not answer */
+export async function agentState(socket: string, signal: AbortSignal): Promise<AgentState> {
+  const { body } = await askJson(socket, "/debug/state", signal);
+  const { lease, leases, reconcile } = v.parse(StateSchema, body);
+  return { lease: lease?.ipv4, leaseCount: leases.length, settled: reconcile.settled };
+}

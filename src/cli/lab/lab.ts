@@ -1,0 +1,149 @@
+import { styleText } from "node:util";
+import { describeError } from "../../base/errors.ts";
+import { type Agent, AgentError, agentCommand, agentReady, startAgents } from "./agents.ts";
+import { requireTools } from "./command.ts";
+import { InterruptedError, Interrupts } from "./interrupts.ts";
+import { makeLabFolder } from "./lab-folder.ts";
+import { type LabOptions, labHelp, parseLabOptions } from "./options.ts";
+import { probePairs, type Station } from "./pairs.ts";
+import { inParallel } from "./parallel.ts";
+import { type LabPlan, planLab } from "./plan.ts";
+import { attachPod } from "./pods.ts";
+import { AgentProxy } from "./proxy.ts";
+import { abandonedLabs, killAgents, removeLab } from "./removal.ts";
+import { type LabReport, type Paint, reportJson, reportText, succeeded } from "./report.ts";
+import { makeTopology } from "./topology.ts";
+
+/** Progress and warnings; stdout is for the report alone. */
+function say(text: string): void {
+  process.stderr.write(`lab: ${text}\n`);
+}
+
+/**
+ * `tartan lab`: makes a whole overlay in network namespaces, shows that it works, and removes it.
+ * @returns the exit code
+ * @throws UsageError for wrong options, Error when the lab can't be made; nothing is left behind then either
+ */
+export async function runLab(args: readonly string[]): Promise<number> {
+  const options = parseLabOptions(args);
+  if (options.help) {
+    await print(labHelp());
+    return 0;
+  }
+  if (process.getuid?.() !== 0) throw new Error("the lab makes network namespaces, which needs root: run it with sudo");
+  requireTools();
+  // A terminal or a pipe that is gone must not keep the lab from cleaning up.
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
+
+  let id: string | undefined;
+  using interrupts = new Interrupts((exitCode) => {
+    if (id !== undefined) killAgents(id);
+    say("not all is removed; the next lab does that when it starts");
+    process.exit(exitCode);
+  });
+  try {
+    await removeLeftovers();
+    interrupts.signal.throwIfAborted();
+    id = makeLabFolder();
+    return (await showLab(planLab(id, options.nodes), options, interrupts.signal)) ? 0 : 1;
+  } catch (error) {
+    if (error instanceof AgentError) for (const line of error.log) process.stderr.write(`  ${line}\n`);
+    if (!(error instanceof InterruptedError)) throw error;
+    say(error.message);
+    return error.exitCode;
+  } finally {
+    if (id !== undefined) {
+      await removeLab(id);
+      say(`removed the lab ${id}`);
+    }
+  }
+}
+
+/** Removes what killed labs left. What can't be removed is in nobody's way, so that is no reason to stop. */
+async function removeLeftovers(): Promise<void> {
+  for (const id of abandonedLabs()) {
+    try {
+      await removeLab(id);
+      say(`removed what the lab ${id} left, which was killed`);
+    } catch (error) {
+      say(`can't remove all that the lab ${id} left, which was killed: ${describeError(error)}`);
+    }
+  }
+}
+
+/** @returns whether everything was as it should be */
+async function showLab(plan: LabPlan, options: LabOptions, signal: AbortSignal): Promise<boolean> {
+  say(`making the lab ${plan.id}: ${plan.nodes.length} nodes joined by a switch`);
+  await makeTopology(plan, signal);
+
+  say("starting an agent in each node");
+  const agents = startAgents(plan);
+  await using open = new AsyncDisposableStack();
+  const live = await inParallel(agents, { signal }, async (agent, either) => {
+    const lease = await agentReady(agent, agents.length, either);
+    return { node: agent.node, lease, debugURL: open.use(new AgentProxy(agent.node)).url };
+  });
+  open.use(watchAgents(agents, plan));
+
+  say("attaching a pod to each node");
+  const stations = await inParallel(
+    live,
+    { signal },
+    async ({ node, lease: { publicIP } }, either): Promise<Station> => {
+      const podAddress = await attachPod(node, either);
+      return { name: node.name, podNamespace: node.podNamespace, podAddress, publicIP };
+    },
+  );
+
+  say(`pinging every pod from every other: ${stations.length * (stations.length - 1)} pairs`);
+  const report: LabReport = {
+    nodes: live.map(({ node: { name }, lease: { subnet, publicIP, vtepMAC }, debugURL }) => {
+      return { name, subnet, publicIP, vtepMAC, debugURL };
+    }),
+    ...(await probePairs(stations, plan.switchNamespace, signal)),
+  };
+  await print(options.output === "json" ? reportJson(report) : reportText(report, paintStdout));
+  if (!options.once) await stay(plan, signal);
+  return succeeded(report);
+}
+
+/** Tells of every agent that ends, and how it is started again, until it is disposed of. */
+function watchAgents(agents: readonly Agent[], plan: LabPlan): Disposable {
+  let watching = true;
+  for (const { node, ended } of agents) {
+    void ended.then((how) => {
+      if (!watching) return;
+      const command = agentCommand(node, plan).map(quote).join(" ");
+      say(`the agent of ${node.name} ended ${how}; to start it again: NODE_NAME=${node.name} ${command}`);
+    });
+  }
+  return {
+    [Symbol.dispose]() {
+      watching = false;
+    },
+  };
+}
+
+/** An argument as a shell takes it. */
+function quote(argument: string): string {
+  return /^[\w@%+=:,./-]+$/.test(argument) ? argument : Bun.$.escape(argument);
+}
+
+/** Waits for Ctrl-C. */
+async function stay({ id, nodes: [first] }: LabPlan, signal: AbortSignal): Promise<void> {
+  say(`the lab ${id} stays until Ctrl-C${first ? `; inside a node: ip netns exec ${first.namespace} bash` : ""}`);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  signal.addEventListener("abort", () => resolve());
+  if (!signal.aborted) await promise;
+}
+
+/** Resolves when the text is handed over, so that ending the process does not cut it off, or nobody reads it any more. */
+function print(text: string): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  process.stdout.write(text, () => resolve());
+  return promise;
+}
+
+function paintStdout(colour: Parameters<Paint>[0], text: string): string {
+  return styleText(colour, text, { stream: process.stdout });
+}

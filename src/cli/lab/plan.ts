@@ -1,0 +1,67 @@
+import { type Address, parseAddress } from "../../net/address.ts";
+import { makePrefix, nthAddress, type Prefix } from "../../net/prefix.ts";
+import { labPath } from "./lab-folder.ts";
+
+/** All labs' network namespaces begin with this. */
+export const NAMESPACE_PREFIX = "tartan-lab-";
+
+/** TEST-NET-1 (RFC 5737), which no real network uses. Each lab has its own, behind its own switch. */
+const UNDERLAY: Prefix = makePrefix(parseAddress("192.0.2.0") as Address, 24);
+
+/** One node, its pod, and the files of its agent. */
+export interface LabNode {
+  readonly name: string;
+  /** network namespaces */
+  readonly namespace: string;
+  readonly podNamespace: string;
+  /** of eth0, on the underlay */
+  readonly address: Address;
+  readonly subnetFile: string;
+  readonly debugSocket: string;
+  readonly logFile: string;
+}
+
+/** What a lab consists of, before any of it is made. */
+export interface LabPlan {
+  readonly id: string;
+  readonly switchNamespace: string;
+  readonly nodes: readonly LabNode[];
+  readonly underlay: Prefix;
+  /** of the nodes' default route; nothing answers there */
+  readonly gateway: Address;
+  readonly netConf: { readonly path: string; readonly content: string };
+  readonly leaseStore: string;
+}
+
+/** All network namespaces of one lab begin with this. */
+export function namespacePrefix(id: string): string {
+  return `${NAMESPACE_PREFIX}${id}-`;
+}
+
+export function planLab(id: string, nodeCount: number): LabPlan {
+  const prefix = namespacePrefix(id);
+  return {
+    id,
+    switchNamespace: `${prefix}switch`,
+    underlay: UNDERLAY,
+    gateway: nthAddress(UNDERLAY, 254n),
+    netConf: {
+      path: labPath(id, "net-conf.json"),
+      content: `${JSON.stringify({ Network: "10.244.0.0/16", Backend: { Type: "vxlan" } })}\n`,
+    },
+    leaseStore: labPath(id, "leases.db"),
+    nodes: Array.from({ length: nodeCount }, (_, index) => {
+      const number = index + 1;
+      const name = `n${number}`;
+      return {
+        name,
+        namespace: `${prefix}${name}`,
+        podNamespace: `${prefix}pod${number}`,
+        address: nthAddress(UNDERLAY, BigInt(number)),
+        subnetFile: labPath(id, `${name}.subnet.env`),
+        debugSocket: labPath(id, `${name}.sock`),
+        logFile: labPath(id, `${name}.log`),
+      };
+    }),
+  };
+}

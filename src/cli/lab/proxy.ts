@@ -1,0 +1,43 @@
+import { describeError } from "../../base/errors.ts";
+import { askAgent } from "./agent-api.ts";
+import type { LabNode } from "./plan.ts";
+
+/** Makes an agent's HTTP interface, which is on a Unix socket, reachable for curl and browsers on this machine. */
+export class AgentProxy implements AsyncDisposable {
+  readonly #server: Bun.Server<undefined>;
+
+  constructor(node: LabNode) {
+    this.#server = Bun.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      fetch: (request) => forward(request, node),
+      error: (error) => new Response(`${describeError(error)}\n`, { status: 500 }),
+    });
+  }
+
+  /** `http://127.0.0.1:PORT`; its root shows /debug/state. */
+  get url(): string {
+    return `http://127.0.0.1:${this.#server.port}`;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#server.stop(true);
+  }
+}
+
+async function forward(request: Request, { name, debugSocket }: LabNode): Promise<Response> {
+  if (request.method !== "GET" && request.method !== "HEAD") {
+    return new Response("only GET and HEAD\n", { status: 405, headers: { allow: "GET, HEAD" } });
+  }
+  const { pathname, search } = new URL(request.url);
+  const path = pathname === "/" ? "/debug/state" : pathname;
+  try {
+    const { body, status, headers } = await askAgent(debugSocket, `${path}${search}`, {
+      method: request.method,
+      signal: request.signal,
+    });
+    return new Response(body, { status, headers });
+  } catch (error) {
+    return new Response(`the agent of ${name} does not answer: ${describeError(error)}\n`, { status: 502 });
+  }
+}

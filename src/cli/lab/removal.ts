@@ -1,0 +1,51 @@
+import { readdirSync } from "node:fs";
+import { hasCode } from "./error-code.ts";
+import { ip } from "./ip.ts";
+import { isAbandoned, isLabId, labIds, labPath, removeLabFolder } from "./lab-folder.ts";
+import { NAMESPACE_PREFIX, namespacePrefix } from "./plan.ts";
+import { endProcesses, processesWithArgument, signalAll } from "./processes.ts";
+
+const GRACE_MS = 2_000;
+
+/** What an agent of the lab has in its command line, and nothing else has. */
+function agentMark(id: string): string {
+  return `--debug-addr=unix:${labPath(id)}/`;
+}
+
+function namespacesOf(prefix: string): string[] {
+  try {
+    return readdirSync("/run/netns").filter((name) => name.startsWith(prefix));
+  } catch (error) {
+    if (hasCode(error, "ENOENT")) return [];
+    throw error;
+  }
+}
+
+/** Ends a lab's agents, deletes its namespaces with all that is in them, and its folder last: it marks what is left. */
+export async function removeLab(id: string): Promise<void> {
+  await endProcesses(agentMark(id), GRACE_MS);
+  const namespaces = namespacesOf(namespacePrefix(id));
+  // Another lab may be at the same left-overs: that one is gone already is no failure.
+  await ip(
+    namespaces.map((name) => `netns delete ${name}`),
+    { force: true },
+  );
+  const left = namespacesOf(namespacePrefix(id));
+  if (left.length > 0)
+    throw new Error(`namespaces can't be deleted: ${left.join(", ")}; try: ip netns delete ${left[0]}`);
+  removeLabFolder(id);
+}
+
+/** Kills a lab's agents at once; the rest is left to the next lab's start. */
+export function killAgents(id: string): void {
+  signalAll(processesWithArgument(agentMark(id)), agentMark(id), "SIGKILL");
+}
+
+/** The ids of labs that were killed and left something. */
+export function abandonedLabs(): string[] {
+  // Namespaces first: a lab has its folder before it makes the first of them, and keeps it until the last is gone.
+  const inUse = namespacesOf(NAMESPACE_PREFIX).map((name) => name.slice(NAMESPACE_PREFIX.length).split("-")[0] ?? "");
+  const withFolder = labIds();
+  const orphans = inUse.filter((id) => isLabId(id) && !withFolder.includes(id));
+  return [...new Set([...orphans, ...withFolder.filter(isAbandoned)])];
+}

@@ -1,0 +1,154 @@
+import { type Address, familyOf, parseAddress } from "../net/address.ts";
+import type { Family, PerFamily } from "../net/family.ts";
+import { compileInterfaceRegex } from "./iface-regex.ts";
+import type { ExternalInterface, HostInterface, HostInventory } from "./interface.ts";
+import { usableAddresses } from "./usable-addresses.ts";
+
+/** What the flags say about the external interface. */
+export interface WantedInterface {
+  /** --iface: names or addresses */
+  readonly iface: readonly string[];
+  /** --iface-regex */
+  readonly ifaceRegex: readonly string[];
+  /** --public-ip */
+  readonly publicIPs: PerFamily<Address>;
+}
+
+/** No interface of the host fits; the message says why and lists what there is. */
+export class NoInterfaceError extends Error {
+  override readonly name = "NoInterfaceError";
+}
+
+interface Candidate {
+  readonly found: HostInterface;
+  /** the addresses by which it was found */
+  readonly by: PerFamily<Address>;
+}
+
+/** A candidate, or why there is none. */
+type Lookup = Candidate | string;
+
+/** Our own devices, which flanneld's patterns would match too. */
+const OWN_DEVICE = /^flannel(-v6)?\./;
+
+/**
+ * Chooses the interface that carries the traffic between nodes, by flanneld's rules: each --iface in order, then each
+ * --iface-regex in order (addresses of all interfaces first, then names); if neither is given, the interface that has
+ * --public-ip, else that of the default route. One interface serves every family.
+ *
+ * Three deliberate differences, where flanneld would fail: a --public-ip that no interface has (a cloud that translates
+ * addresses) is published, and the default route's interface carries the traffic; an interface whose name matches a
+ * pattern but that has no usable address is passed over; and own devices never match a pattern.
+ *
+ * The source of encapsulated packets is --public-ip if the host has it, else the address by which the interface was
+ * found, else its first usable one.
+ * @throws NoInterfaceError
+ */
+export function chooseExternalInterface(
+  inventory: HostInventory,
+  wanted: WantedInterface,
+  families: readonly Family[],
+): ExternalInterface {
+  const failures: string[] = [];
+  for (const { flag, lookup } of attempts(inventory, wanted, families)) {
+    const result = lookup();
+    const complete = typeof result === "string" ? result : accept(result, inventory, wanted, families);
+    if (typeof complete !== "string") return complete;
+    failures.push(`${flag}: ${complete}`);
+  }
+  throw new NoInterfaceError(
+    `no interface to use: ${failures.join("; ")}. This host has ${describeInventory(inventory)}`,
+  );
+}
+
+function attempts(inventory: HostInventory, wanted: WantedInterface, families: readonly Family[]) {
+  const { iface, ifaceRegex, publicIPs } = wanted;
+  const flagged: { flag: string; lookup: () => Lookup }[] = [
+    ...iface.map((text) => ({ flag: `--iface=${text}`, lookup: () => byNameOrAddress(inventory, text, families) })),
+    ...ifaceRegex.map((text) => ({
+      flag: `--iface-regex=${text}`,
+      lookup: () => byPattern(inventory, text, families),
+    })),
+  ];
+  if (flagged.length > 0) return flagged;
+  const published = families.map((family) => publicIPs[family]).find((address) => address !== undefined);
+  const holder = published === undefined ? undefined : holderOf(inventory, published);
+  if (holder !== undefined) return [{ flag: `--public-ip=${published}`, lookup: () => ({ found: holder, by: {} }) }];
+  return [{ flag: "default route", lookup: () => byDefaultRoute(inventory, families) }];
+}
+
+function holderOf({ interfaces }: HostInventory, address: Address): HostInterface | undefined {
+  return interfaces.find(({ addresses }) => addresses.some((one) => one.address === address));
+}
+
+function byNameOrAddress(inventory: HostInventory, text: string, families: readonly Family[]): Lookup {
+  const address = parseAddress(text);
+  if (address === undefined) {
+    const found = inventory.interfaces.find(({ name }) => name === text);
+    return found ? { found, by: {} } : "no interface has this name";
+  }
+  const family = familyOf(address);
+  if (!families.includes(family)) return `the pod network has no IPv${family}`;
+  const found = holderOf(inventory, address);
+  return found ? { found, by: { [family]: address } } : "no interface has this address";
+}
+
+function byPattern({ interfaces }: HostInventory, text: string, families: readonly Family[]): Lookup {
+  const pattern = compileInterfaceRegex(text);
+  const foreign = interfaces.filter(({ name }) => !OWN_DEVICE.test(name));
+  for (const found of foreign) {
+    const by: PerFamily<Address> = {};
+    for (const family of families) {
+      const address = usableAddresses(found, family).find((one) => pattern.test(one));
+      if (address !== undefined) by[family] = address;
+    }
+    if (families.every((family) => by[family] !== undefined)) return { found, by };
+  }
+  const named = foreign.filter(({ name }) => pattern.test(name));
+  const found = named.find((one) => families.every((family) => usableAddresses(one, family).length > 0)) ?? named[0];
+  return found ? { found, by: {} } : "it matches no interface's address or name";
+}
+
+function byDefaultRoute({ interfaces, defaultRoutes }: HostInventory, families: readonly Family[]): Lookup {
+  const found = families.map((family) => interfaces.find(({ index }) => index === defaultRoutes[family]));
+  const missing = families.find((_, at) => found[at] === undefined);
+  if (missing !== undefined) return `there is no IPv${missing} default route; name the interface with --iface`;
+  const [first] = found;
+  if (first === undefined) return "the pod network has no address family";
+  const other = found.find((one) => one?.index !== first.index);
+  if (other === undefined) return { found: first, by: {} };
+  return `the families' default routes use different interfaces, ${first.name} and ${other.name}; name one with --iface`;
+}
+
+function accept(
+  { found, by }: Candidate,
+  inventory: HostInventory,
+  { publicIPs }: WantedInterface,
+  families: readonly Family[],
+): ExternalInterface | string {
+  if (found.mtu <= 0) return `interface ${found.name} has no MTU`;
+  const sources: PerFamily<Address> = {};
+  const published: PerFamily<Address> = {};
+  for (const family of families) {
+    const wanted = publicIPs[family];
+    const own = wanted !== undefined && holderOf(inventory, wanted) !== undefined ? wanted : undefined;
+    const source = own ?? by[family] ?? usableAddresses(found, family)[0];
+    if (source === undefined) return `interface ${found.name} has no usable IPv${family} address`;
+    sources[family] = source;
+    published[family] = wanted ?? source;
+  }
+  return { index: found.index, name: found.name, mtu: found.mtu, addresses: sources, publicIPs: published };
+}
+
+/** `eth0 (192.168.1.5, fe80::1; IPv4 default route), lo (127.0.0.1)` */
+function describeInventory({ interfaces, defaultRoutes }: HostInventory): string {
+  if (interfaces.length === 0) return "no interfaces";
+  const listed = interfaces.map(({ index, name, addresses }) => {
+    const parts = [addresses.map(({ address }) => address).join(", ") || "no address"];
+    if (defaultRoutes[4] === index) parts.push("IPv4 default route");
+    if (defaultRoutes[6] === index) parts.push("IPv6 default route");
+    return `${name} (${parts.join("; ")})`;
+  });
+  const routeless = Object.values(defaultRoutes).length === 0 ? ", and no default route" : "";
+  return `${listed.join(", ")}${routeless}`;
+}

@@ -1,0 +1,74 @@
+import { UsageError } from "../base/errors.ts";
+import type { Address } from "../net/address.ts";
+import type { PerFamily } from "../net/family.ts";
+import { flagProblems } from "./check-flags.ts";
+import type { ListenAddress, TcpAddress } from "./listen-address.ts";
+import { type FlagValues, parseFlags } from "./parse-flags.ts";
+
+/** What the agent was told on its command line and in its environment. */
+export interface AgentFlags {
+  /** print the help and exit; the other fields then have their defaults */
+  readonly help: boolean;
+  /** print the version and exit; likewise */
+  readonly version: boolean;
+  /** file of the embedded store; undefined only with `help` or `version` */
+  readonly leaseStore?: string;
+  readonly netConfigPath: string;
+  readonly subnetFile: string;
+  /** names or addresses, in order of preference */
+  readonly iface: readonly string[];
+  /** patterns that compileInterfaceRegex takes */
+  readonly ifaceRegex: readonly string[];
+  readonly publicIPs: PerFamily<Address>;
+  readonly ipMasq: boolean;
+  /** where /healthz and /readyz listen besides `debugAddresses` */
+  readonly healthz?: TcpAddress;
+  /** empty for `off` */
+  readonly debugAddresses: readonly ListenAddress[];
+  readonly logFormat: "text" | "json";
+  readonly verbosity: number;
+  /** seconds between full reconciles, 0 for none */
+  readonly resyncSeconds: number;
+  readonly renewMarginMinutes: number;
+}
+
+/**
+ * Reads the agent's flags.
+ * @param args the command line without the program's name
+ * @throws UsageError, one line that names the flag and says what is allowed
+ */
+export function parseAgentFlags(
+  args: readonly string[],
+  environment: Readonly<Record<string, string | undefined>>,
+): AgentFlags {
+  const parsed = parseFlags(args, environment);
+  const flags = agentFlags(parsed.values);
+  if (flags.help || flags.version) return flags;
+  const problems = flagProblems(parsed);
+  if (problems.length > 0) throw new UsageError(problems.join("; "));
+  return flags;
+}
+
+function agentFlags(values: FlagValues): AgentFlags {
+  const leaseStore = values["lease-store"];
+  const publicIPs: PerFamily<Address> = {};
+  if (values["public-ip"] !== undefined) publicIPs[4] = values["public-ip"];
+  const port = values["healthz-port"];
+  return {
+    help: values.help,
+    version: values.version,
+    ...(leaseStore === undefined ? {} : { leaseStore }),
+    netConfigPath: values["net-config-path"],
+    subnetFile: values["subnet-file"],
+    iface: values.iface,
+    ifaceRegex: values["iface-regex"],
+    publicIPs,
+    ipMasq: values["ip-masq"],
+    ...(port === 0 ? {} : { healthz: { kind: "tcp", host: values["healthz-ip"], port } as const }),
+    debugAddresses: values["debug-addr"].filter((address) => address !== "off"),
+    logFormat: values["log-format"],
+    verbosity: values.v,
+    resyncSeconds: values.resync,
+    renewMarginMinutes: values["subnet-lease-renew-margin"],
+  };
+}

@@ -1,0 +1,41 @@
+import type { Address } from "../net/address.ts";
+import type { Family, PerFamily } from "../net/family.ts";
+
+/** An address of a host interface as far as the choice of the external interface needs it. */
+export interface HostAddress {
+  readonly family: Family;
+  readonly address: Address;
+  /** IFA_F_DEPRECATED (linux/if_addr.h): not to be used as a source any more */
+  readonly deprecated: boolean;
+  /** IFA_F_PERMANENT: set by hand, not by DHCP or a router's advertisement; undefined counts as true */
+  readonly permanent?: boolean;
+  /** IFA_F_TEMPORARY, the same bit as IFA_F_SECONDARY for IPv4; undefined counts as false */
+  readonly temporary?: boolean;
+}
+
+export interface HostInterface {
+  readonly index: number;
+  readonly name: string;
+  /** bytes */
+  readonly mtu: number;
+  /** in the kernel's order */
+  readonly addresses: readonly HostAddress[];
+}
+
+/** What the kernel says of the host's interfaces, read by `kernel/`. */
+export interface HostInventory {
+  readonly interfaces: readonly HostInterface[];
+  /** index of the interface of the first default route */
+  readonly defaultRoutes: PerFamily<number>;
+}
+
+/** The interface that carries the encapsulated packets. */
+export interface ExternalInterface {
+  readonly index: number;
+  readonly name: string;
+  readonly mtu: number;
+  /** the source of encapsulated packets */
+  readonly addresses: PerFamily<Address>;
+  /** what is published to the others: --public-ip, else the interface's address */
+  readonly publicIPs: PerFamily<Address>;
+}

@@ -1,0 +1,104 @@
+import * as v from "valibot";
+import type { PerFamily } from "../net/family.ts";
+import { pickFields } from "./json-fields.ts";
+import { NetConfError } from "./net-conf-error.ts";
+import { BackendTypeSchema, NetConfSchema, VxlanSchema, WINDOWS_ONLY } from "./net-conf-schema.ts";
+import type { NetworkConfig, NetworkRange, VxlanOptions } from "./network.ts";
+import { networkRange, RANGE_NAMES } from "./network-range.ts";
+import { show } from "./schema.ts";
+
+const EXAMPLE = '{"Network": "10.244.0.0/16", "Backend": {"Type": "vxlan"}}';
+const FLANNEL_BACKENDS = ["vxlan", "host-gw", "udp", "wireguard", "ipip", "ipsec", "extension", "alloc", "tencent-vpc"];
+
+/**
+ * Reads the network's configuration by flanneld's rules.
+ * @param path where the text comes from, for messages
+ * @returns the configuration, and one sentence for each thing that is ignored
+ * @throws NetConfError
+ */
+export function parseNetConf(text: string, path: string): { config: NetworkConfig; warnings: string[] } {
+  const problem = (what: string, options?: ErrorOptions) => new NetConfError(`${path}: ${what}`, options);
+  const top = pickFields(parseObject(text, problem), Object.keys(NetConfSchema.entries), "");
+  const fields = check(NetConfSchema, top.known, "", problem);
+  const refused = [
+    ...(fields.EnableIPv6 ? ["EnableIPv6 is not available in this build; leave it out"] : []),
+    ...(fields.EnableIPv4 ? [] : ["EnableIPv4: false is not available in this build; leave it out"]),
+    ...(fields.EnableNFTables ? ["EnableNFTables is not available in this build; leave it out"] : []),
+  ];
+  if (refused.length > 0) throw problem(refused.join("; "));
+  const idle = Object.values(RANGE_NAMES[6]).filter((name) => fields[name] !== undefined);
+  const { backend, warnings } = parseBackend(fields.Backend, problem);
+  const range = networkRange(
+    4,
+    {
+      network: fields.Network,
+      subnetLength: fields.SubnetLen,
+      subnetMin: fields.SubnetMin,
+      subnetMax: fields.SubnetMax,
+    },
+    problem,
+  );
+  const ranges: PerFamily<NetworkRange> = { 4: range };
+  return {
+    config: { ranges, backend },
+    warnings: [...top.warnings, ...idle.map((name) => `${name} is ignored: EnableIPv6 is not set`), ...warnings].map(
+      (warning) => `${path}: ${warning}`,
+    ),
+  };
+}
+
+type Problem = (what: string, options?: ErrorOptions) => NetConfError;
+
+function parseObject(text: string, problem: Problem): object {
+  if (text.trim() === "") throw problem(`is empty; write the network's configuration to it, such as ${EXAMPLE}`);
+  if (text.startsWith("\uFEFF")) throw problem("starts with a byte-order mark; save it as UTF-8 without one");
+  const zero = text.indexOf("\0");
+  if (zero >= 0) throw problem(`is binary: character ${zero + 1} is zero; it must be JSON such as ${EXAMPLE}`);
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    const cause = error instanceof Error ? error.message.replace(/^JSON Parse error:\s*/, "") : String(error);
+    throw problem(`is not complete JSON (${cause}); it must be an object such as ${EXAMPLE}`, { cause: error });
+  }
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
+  throw problem(`must hold a JSON object such as ${EXAMPLE}, not ${show(value)}`);
+}
+
+function check<const S extends v.GenericSchema>(
+  schema: S,
+  fields: unknown,
+  where: string,
+  problem: Problem,
+): v.InferOutput<S> {
+  const result = v.safeParse(schema, fields);
+  if (result.success) return result.output;
+  throw problem(result.issues.map((issue) => `${where}${v.getDotPath(issue) ?? ""} ${issue.message}`).join("; "));
+}
+
+function parseBackend(given: object | undefined, problem: Problem): { backend: VxlanOptions; warnings: string[] } {
+  const advice = 'set "Backend": {"Type": "vxlan"}';
+  if (given === undefined) throw problem(`Backend is missing, which means udp, not available in this build; ${advice}`);
+  const { Type: type } = check(BackendTypeSchema, pickFields(given, ["Type"], "Backend.").known, "Backend.", problem);
+  if (type === undefined || type === "") throw problem(`Backend.Type is missing; ${advice}`);
+  if (type.toLowerCase() !== "vxlan") {
+    const exists = FLANNEL_BACKENDS.includes(type.toLowerCase());
+    throw problem(`Backend.Type ${show(type)} is ${exists ? "not available in this build" : "unknown"}; ${advice}`);
+  }
+  const names = ["Type", ...Object.keys(VxlanSchema.entries), ...WINDOWS_ONLY];
+  const picked = pickFields(given, names, "Backend.");
+  const options = check(VxlanSchema, picked.known, "Backend.", problem);
+  if (options.DirectRouting) throw problem("Backend.DirectRouting is not available in this build; leave it out");
+  const windows = WINDOWS_ONLY.filter((name) => picked.known[name] !== undefined);
+  return {
+    backend: {
+      type: "vxlan",
+      vni: options.VNI,
+      port: options.Port === 0 ? undefined : options.Port,
+      gbp: options.GBP,
+      learning: options.Learning,
+      mtu: options.MTU,
+    },
+    warnings: [...picked.warnings, ...windows.map((name) => `Backend.${name} is ignored: it is for Windows only`)],
+  };
+}

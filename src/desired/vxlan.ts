@@ -1,0 +1,123 @@
+import type { ExternalInterface } from "../config/interface.ts";
+import type { NetworkConfig, VxlanOptions } from "../config/network.ts";
+import type { Lease } from "../lease/lease.ts";
+import type { Address } from "../net/address.ts";
+import { ADDRESS_BITS, FAMILIES, type Family } from "../net/family.ts";
+import type { Mac } from "../net/mac.ts";
+import { formatPrefix, type Prefix } from "../net/prefix.ts";
+import type { Desired, DesiredDevice, DesiredRoute, SkippedPeer } from "./desired.ts";
+import { routeProtocol } from "./route-protocol.ts";
+
+/** Bytes that the encapsulation takes from each packet: inner Ethernet 14, VXLAN 8, UDP 8, outer IP 20 or 40. */
+const OVERHEAD: Readonly<Record<Family, number>> = { 4: 50, 6: 70 };
+
+/** flannel's device names. */
+export function vxlanDeviceName(family: Family, vni: number): string {
+  return family === 4 ? `flannel.${vni}` : `flannel-v6.${vni}`;
+}
+
+/** The device's MTU: the underlay's, or the configured one, less the encapsulation (which runs over the same family). */
+export function vxlanMtu(options: VxlanOptions, external: ExternalInterface, family: Family): number {
+  return (options.mtu ?? external.mtu) - OVERHEAD[family];
+}
+
+export interface VxlanInput {
+  readonly network: NetworkConfig;
+  readonly external: ExternalInterface;
+  readonly own: Lease;
+  readonly leases: readonly Lease[];
+}
+
+/** What one peer adds. Leases are immutable and keep their identity, so it is worked out once for each. */
+interface PeerEntries {
+  readonly key: string;
+  readonly route: DesiredRoute;
+  readonly vtepAddress: Address;
+  readonly mac: Mac;
+  readonly publicIP: Address;
+}
+
+/** The desired state of the VXLAN backend: one device for each family, three entries for each peer. */
+export function planVxlan({ network, external, own, leases }: VxlanInput): Desired {
+  const devices: DesiredDevice[] = [];
+  const routes = new Map<string, DesiredRoute>();
+  const skipped: SkippedPeer[] = [];
+  const networks: { 4?: Prefix; 6?: Prefix } = {};
+  for (const family of FAMILIES) {
+    const range = network.ranges[family];
+    if (range === undefined) continue;
+    networks[family] = range.network;
+    const vtep = own.vteps[family];
+    const subnet = own.subnets[family];
+    const local = external.addresses[family];
+    if (vtep === undefined || subnet === undefined || local === undefined) {
+      skipped.push({ key: own.key, reason: `this node's lease or interface has no IPv${family} part` });
+      continue;
+    }
+    const name = vxlanDeviceName(family, vtep.vni);
+    const neighbours = new Map<Address, Mac>();
+    const forwarding = new Map<Mac, Address>();
+    for (const lease of leases) {
+      if (lease.key === own.key) continue;
+      const peer = peerEntries(lease, family, vtep.vni, name);
+      if (typeof peer === "string") {
+        skipped.push({ key: lease.key, ...(lease.node === undefined ? {} : { node: lease.node }), reason: peer });
+        continue;
+      }
+      routes.set(peer.key, peer.route);
+      neighbours.set(peer.vtepAddress, peer.mac);
+      forwarding.set(peer.mac, peer.publicIP);
+    }
+    devices.push({
+      family,
+      name,
+      vni: vtep.vni,
+      port: network.backend.port,
+      gbp: network.backend.gbp,
+      learning: network.backend.learning,
+      mac: vtep.mac,
+      mtu: vxlanMtu(network.backend, external, family),
+      local,
+      underlay: external.index,
+      address: subnet.address,
+      network: range.network,
+      neighbours,
+      forwarding,
+    });
+  }
+  return { devices, routes, networks, skipped };
+}
+
+const cache = new WeakMap<Lease, Map<string, PeerEntries | string>>();
+
+function peerEntries(lease: Lease, family: Family, vni: number, device: string): PeerEntries | string {
+  const known = cache.get(lease) ?? new Map<string, PeerEntries | string>();
+  cache.set(lease, known);
+  // The name holds both the family and the VNI.
+  let entries = known.get(device);
+  if (entries === undefined) {
+    entries = makeEntries(lease, family, vni, device);
+    known.set(device, entries);
+  }
+  return entries;
+}
+
+/** @returns a text that says why there are none */
+function makeEntries(lease: Lease, family: Family, vni: number, device: string): PeerEntries | string {
+  if (lease.backendType !== "vxlan") return `its backend is ${lease.backendType}, ours is vxlan`;
+  const subnet = lease.subnets[family];
+  const vtep = lease.vteps[family];
+  const publicIP = lease.publicIPs[family];
+  if (subnet === undefined) return `it has no IPv${family} subnet`;
+  if (vtep === undefined || publicIP === undefined) return `it has no IPv${family} VTEP or public address`;
+  if (vtep.vni !== vni) return `its VNI is ${vtep.vni}, ours is ${vni}`;
+  // A subnet of full length has no address for a gateway beside the pod's own.
+  if (subnet.length >= ADDRESS_BITS[family]) return `its subnet ${formatPrefix(subnet)} has no room for pods`;
+  return {
+    key: formatPrefix(subnet),
+    route: { destination: subnet, gateway: subnet.address, device, onlink: true, protocol: routeProtocol(subnet) },
+    vtepAddress: subnet.address,
+    mac: vtep.mac,
+    publicIP,
+  };
+}

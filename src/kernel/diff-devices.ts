@@ -1,0 +1,137 @@
+import type { Desired, DesiredDevice } from "../desired/desired.ts";
+import type { LinkChanges } from "../ffi/libnl/link.ts";
+import { ADDRESS_BITS } from "../net/family.ts";
+import { containsAddress } from "../net/prefix.ts";
+import type { Actual } from "./mirror.ts";
+import type { AddressOperation, LinkOperation } from "./operations.ts";
+import { isOwnDevice, OWN_ALIAS } from "./owned.ts";
+import type { Link } from "./state.ts";
+
+const DEFAULT_PORT = 8472;
+
+export interface DeviceDiff {
+  /** devices that exist as desired and are up, by name: entries can be put on them */
+  readonly ready: ReadonlyMap<string, Link>;
+  readonly operations: LinkOperation[];
+}
+
+/** @param prune whether devices of ours that are no longer wanted go */
+export function diffDevices(desired: Desired, actual: Actual, prune: boolean): DeviceDiff {
+  const ready = new Map<string, Link>();
+  const operations: LinkOperation[] = [];
+  const own: Link[] = [];
+  const byName = new Map<string, Link>();
+  for (const link of actual.links.values()) {
+    byName.set(link.name, link);
+    if (link.alias === OWN_ALIAS && isOwnDevice(link)) own.push(link);
+  }
+  const remove = (link: Link, why: string): void => {
+    if (operations.some((operation) => operation.kind === "link-delete" && operation.index === link.index)) return;
+    operations.push({ kind: "link-delete", index: link.index, name: link.name, why });
+  };
+  for (const device of desired.devices) {
+    const link = byName.get(device.name);
+    // A device of ours under another name holds the VNI and the port that the new one needs.
+    for (const other of own) {
+      if (
+        other !== link &&
+        other.vxlan?.vni === device.vni &&
+        !desired.devices.some((wanted) => wanted.name === other.name)
+      ) {
+        remove(other, `it holds VNI ${device.vni} of ${device.name}`);
+      }
+    }
+    if (link === undefined) {
+      operations.push({ kind: "link-add", device, why: "it is missing" });
+      continue;
+    }
+    const why = incompatibility(device, link);
+    if (why !== undefined) {
+      remove(link, why);
+      operations.push({ kind: "link-add", device, why });
+      continue;
+    }
+    const change = diffLink(device, link);
+    if (change !== undefined) operations.push(change);
+    if (link.up) ready.set(device.name, link);
+  }
+  if (prune) {
+    for (const link of own) {
+      if (!desired.devices.some((device) => device.name === link.name)) remove(link, "it is ours and no longer wanted");
+    }
+  }
+  return { ready, operations };
+}
+
+/** What can't be changed on an existing device (drivers/net/vxlan, vxlan_changelink); flannel's list without the rest. */
+function incompatibility(device: DesiredDevice, link: Link): string | undefined {
+  const { vxlan } = link;
+  const port = device.port ?? DEFAULT_PORT;
+  if (vxlan === undefined) return `it is of kind ${link.kind || "physical"}, not vxlan`;
+  if (vxlan.vni !== device.vni) return `its VNI is ${vxlan.vni}, not ${device.vni}`;
+  if (vxlan.port !== port) return `its port is ${vxlan.port}, not ${port}`;
+  if (vxlan.gbp !== device.gbp) return `GBP is ${vxlan.gbp ? "on" : "off"}, not ${device.gbp ? "on" : "off"}`;
+  if (vxlan.group !== undefined) return `it has the group ${vxlan.group}`;
+  if (vxlan.l2miss) return "it reports L2 misses";
+  return undefined;
+}
+
+function diffLink(device: DesiredDevice, link: Link): LinkOperation | undefined {
+  const changes: { -readonly [K in keyof LinkChanges]: LinkChanges[K] } = {};
+  const why: string[] = [];
+  const set = <K extends keyof LinkChanges>(key: K, wanted: LinkChanges[K], found: LinkChanges[K]): void => {
+    if (wanted === found) return;
+    changes[key] = wanted;
+    if (key !== "alias") why.push(key === "up" ? "it is down" : `its ${key} is ${found}, not ${wanted}`);
+  };
+  set("mac", device.mac, link.mac);
+  set("mtu", device.mtu, link.mtu);
+  set("alias", OWN_ALIAS, link.alias);
+  set("up", true, link.up);
+  set("learning", device.learning, link.vxlan?.learning);
+  set("local", device.local, link.vxlan?.local);
+  set("underlay", device.underlay, link.vxlan?.underlay);
+  if (Object.keys(changes).length === 0) return undefined;
+  return {
+    kind: "link-change",
+    index: link.index,
+    name: link.name,
+    changes,
+    why: why.join(", ") || "to mark it as ours",
+  };
+}
+
+export function diffAddresses(device: DesiredDevice, link: Link, actual: Actual): AddressOperation[] {
+  const operations: AddressOperation[] = [];
+  const length = ADDRESS_BITS[device.family];
+  const place = { index: link.index, device: device.name };
+  const present = actual.addresses.get(link.index) ?? [];
+  if (!present.some((found) => found.address === device.address && found.length === length)) {
+    operations.push({ kind: "address-add", ...place, address: device.address, length, why: "it is missing" });
+  }
+  for (const found of present) {
+    if (found.address === device.address && found.length === length) continue;
+    if (!containsAddress(device.network, found.address)) continue;
+    const why = `only ${device.address}/${length} of the pod network belongs there`;
+    operations.push({ kind: "address-delete", ...place, address: found.address, length: found.length, why });
+  }
+  return operations;
+}
+
+/** What is wrong with our devices and their addresses, in words. */
+export function deviceProblems(desired: Desired, actual: Actual): string[] {
+  const { ready, operations } = diffDevices(desired, actual, false);
+  const problems = operations.map((operation) =>
+    operation.kind === "link-add"
+      ? `${operation.device.name}: ${operation.why}`
+      : `${operation.name}: ${operation.why}`,
+  );
+  for (const device of desired.devices) {
+    const link = ready.get(device.name);
+    if (link === undefined) continue;
+    for (const { address, length, why } of diffAddresses(device, link, actual)) {
+      problems.push(`${device.name}: address ${address}/${length}: ${why}`);
+    }
+  }
+  return [...new Set(problems)];
+}

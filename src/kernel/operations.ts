@@ -1,0 +1,72 @@
+import type { DesiredDevice } from "../desired/desired.ts";
+import type { LinkChanges } from "../ffi/libnl/link.ts";
+import type { Address } from "../net/address.ts";
+import type { Mac } from "../net/mac.ts";
+import { formatPrefix, type Prefix } from "../net/prefix.ts";
+import { type Change, forwardingKey } from "./mirror.ts";
+
+/** One change of the kernel. Each says why it is needed, for logs and the state. */
+export type Operation = LinkOperation | AddressOperation | RouteOperation | NeighbourOperation | ForwardingOperation;
+
+export type LinkOperation =
+  | { readonly kind: "link-add"; readonly device: DesiredDevice; readonly why: string }
+  | {
+      readonly kind: "link-change";
+      readonly index: number;
+      readonly name: string;
+      readonly changes: LinkChanges;
+      readonly why: string;
+    }
+  | { readonly kind: "link-delete"; readonly index: number; readonly name: string; readonly why: string };
+
+export interface AddressOperation {
+  readonly kind: "address-add" | "address-delete";
+  readonly index: number;
+  readonly device: string;
+  readonly address: Address;
+  readonly length: number;
+  readonly why: string;
+}
+
+export interface RouteOperation {
+  readonly kind: "route-replace" | "route-delete";
+  readonly destination: Prefix;
+  readonly gateway: Address | undefined;
+  readonly index: number;
+  readonly onlink: boolean;
+  readonly protocol: number;
+  readonly why: string;
+}
+
+export interface NeighbourOperation {
+  readonly kind: "neighbour-replace" | "neighbour-delete";
+  readonly index: number;
+  readonly address: Address;
+  readonly mac: Mac;
+  readonly why: string;
+}
+
+export interface ForwardingOperation {
+  readonly kind: "forwarding-replace" | "forwarding-delete";
+  readonly index: number;
+  readonly mac: Mac;
+  readonly destination: Address;
+  readonly why: string;
+}
+
+/** The places in the kernel's state that an operation touches. */
+export function placeOf(operation: Operation): Change {
+  switch (operation.kind) {
+    case "route-replace":
+    case "route-delete":
+      return { kind: "route", key: formatPrefix(operation.destination) };
+    case "neighbour-replace":
+    case "neighbour-delete":
+      return { kind: "neighbour", index: operation.index, address: operation.address };
+    case "forwarding-replace":
+    case "forwarding-delete":
+      return { kind: "forwarding", index: operation.index, key: forwardingKey(operation) };
+    default:
+      return { kind: "interfaces" };
+  }
+}

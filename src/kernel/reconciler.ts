@@ -1,0 +1,190 @@
+import { describeError } from "../base/errors.ts";
+import { logger } from "../base/log.ts";
+import type { Desired } from "../desired/desired.ts";
+import { NetlinkSocket } from "../ffi/libnl/socket.ts";
+import type { PerFamily } from "../net/family.ts";
+import type { Prefix } from "../net/prefix.ts";
+import { Applier, type FailedOperation, labelOf } from "./apply.ts";
+import { Comparison, type DiffOptions } from "./diff.ts";
+import { deviceProblems } from "./diff-devices.ts";
+import type { Actual, Change, Mirror } from "./mirror.ts";
+import { type Operation, placeOf } from "./operations.ts";
+import { readKernel } from "./read.ts";
+import type { KernelEvent } from "./state.ts";
+import { KernelWatch } from "./watch.ts";
+
+const log = logger("kernel");
+
+/** Holds the errors of one whole batch (2,500), should the kernel refuse all of it. */
+const RECEIVE_BUFFER = 8 * 1024 * 1024;
+
+/** A device made anew takes two passes, one in the way of it a third; more would be a fight with somebody else. */
+const MAX_PASSES = 4;
+
+export interface ReconcileReport {
+  /** operations that the kernel took, by kind */
+  readonly done: ReadonlyMap<Operation["kind"], number>;
+  readonly failed: readonly FailedOperation[];
+  /** true when the kernel is as desired */
+  readonly settled: boolean;
+  readonly durationMs: number;
+}
+
+export interface ReconcilerHandlers {
+  /** the kernel is not as desired any more, or has to be read again */
+  onDrift(cause: string): void;
+  /** links, their addresses or default routes changed, ours or others' */
+  onInterfaces(): void;
+}
+
+/** Keeps a copy of the kernel's state and brings the kernel to a desired one. */
+export class KernelReconciler implements Disposable {
+  readonly #handlers: ReconcilerHandlers;
+  readonly #networks: PerFamily<Prefix>;
+  readonly #socket = new NetlinkSocket({ receiveBuffer: RECEIVE_BUFFER });
+  readonly #applier = new Applier(this.#socket);
+  #watch: KernelWatch | undefined;
+  #mirror: Mirror | undefined;
+  #wanted: { desired: Desired; options: DiffOptions } | undefined;
+  /** what changed while a reconcile is under way; undefined otherwise */
+  #touched: Change[] | undefined;
+  #fullReads = 0;
+
+  constructor(networks: PerFamily<Prefix>, handlers: ReconcilerHandlers) {
+    this.#networks = networks;
+    this.#handlers = handlers;
+  }
+
+  /** How often the state was read in full: at start, after an overflow, and at each resync. */
+  get fullReads(): number {
+    return this.#fullReads;
+  }
+
+  /** The state as known, if it is. */
+  get known(): Actual | undefined {
+    return this.#mirror?.stale ? undefined : this.#mirror;
+  }
+
+  /** The state as known; read in full if it is not. */
+  async actual(): Promise<Actual> {
+    if (this.#mirror === undefined || this.#mirror.stale) await this.#read();
+    if (this.#mirror === undefined) throw new Error("the kernel's state is not known");
+    return this.#mirror;
+  }
+
+  /** The next use reads the state in full. */
+  forget(): void {
+    this.#mirror?.markStale();
+  }
+
+  /** What is wrong with our own devices and their addresses right now, in words; nothing if all is right. */
+  deviceProblems(): string[] {
+    if (this.#wanted === undefined || this.#mirror === undefined) return ["not programmed yet"];
+    return deviceProblems(this.#wanted.desired, this.#mirror);
+  }
+
+  async reconcile(desired: Desired, options: DiffOptions): Promise<ReconcileReport> {
+    const started = performance.now();
+    this.#wanted = { desired, options };
+    const done = new Map<Operation["kind"], number>();
+    const report = (settled: boolean, failed: readonly FailedOperation[]): ReconcileReport => {
+      return { done, failed, settled, durationMs: performance.now() - started };
+    };
+    this.#touched = [];
+    try {
+      for (let pass = 1; pass <= MAX_PASSES; pass++) {
+        const operations = new Comparison(desired, await this.actual(), options).all();
+        if (operations.length === 0) return report(true, []);
+        for (const operation of operations) log.trace("{text}", { text: describe(operation) });
+        const { done: taken, failed } = await this.#applier.apply(operations);
+        for (const [kind, count] of taken) done.set(kind, (done.get(kind) ?? 0) + count);
+        // What was done comes back as notifications; after the fence the copy has it.
+        if (!(await this.#watch?.fence())) this.forget();
+        if (failed.length === operations.length) return report(false, failed);
+        if (await this.#asDesired(operations)) return report(true, []);
+        if (failed.length > 0 && pass === MAX_PASSES) return report(false, failed);
+      }
+      return report(false, []);
+    } finally {
+      this.#touched = undefined;
+    }
+  }
+
+  /** Success is what the copy says, not what was sent. Looks only at what was sent and what was notified meanwhile. */
+  async #asDesired(operations: readonly Operation[]): Promise<boolean> {
+    if (this.#mirror?.stale || this.#wanted === undefined) return false;
+    const comparison = new Comparison(this.#wanted.desired, await this.actual(), this.#wanted.options);
+    // Devices that were just made are still without their entries.
+    if (operations.some((operation) => operation.kind === "link-add" || operation.kind === "link-change")) return false;
+    const places = [...operations.map(placeOf), ...(this.#touched ?? [])];
+    this.#touched = [];
+    return places.every((place) => comparison.at(place).length === 0);
+  }
+
+  async #read(): Promise<void> {
+    // Notifications from before the dump are in it already; taking them first keeps them from undoing it.
+    this.#watch ??= new KernelWatch({
+      onEvent: (event) => this.#onEvent(event),
+      onOverflow: () => {
+        log.info("notifications of the kernel were lost, reading its state again");
+        this.forget();
+        this.#handlers.onDrift("lost notifications");
+      },
+      onFailure: (error) => {
+        log.error("the watch for kernel notifications broke, opening it again: {error}", {
+          error: describeError(error),
+        });
+        this.#watch = undefined;
+        this.forget();
+        this.#handlers.onDrift("broken watch");
+      },
+    });
+    await this.#watch.fence();
+    this.#mirror = readKernel(this.#socket, this.#networks);
+    this.#fullReads++;
+  }
+
+  #onEvent(event: KernelEvent): void {
+    const mirror = this.#mirror;
+    if (mirror === undefined) return;
+    const wasStale = mirror.stale;
+    const change = mirror.apply(event);
+    // Once the state has to be read again, that is what is to be done.
+    if (wasStale || change.kind === "nothing") return;
+    if (change.kind === "interfaces") this.#handlers.onInterfaces();
+    // While a reconcile is under way it looks at what changed by itself: most of it are the echoes of its own work.
+    if (this.#touched !== undefined) this.#touched.push(change);
+    else if (mirror.stale) this.#handlers.onDrift(describeChange(event, change));
+    else if (this.#wanted !== undefined) {
+      const { desired, options } = this.#wanted;
+      if (new Comparison(desired, mirror, options).at(change).length > 0)
+        this.#handlers.onDrift(describeChange(event, change));
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#watch?.close();
+    this.#applier[Symbol.dispose]();
+    this.#socket[Symbol.dispose]();
+  }
+}
+
+/** An operation in one line: `replace route 10.244.1.0/24: it is missing`. */
+export function describe(operation: Operation): string {
+  const { operation: what, object } = labelOf(operation);
+  return `${what} ${object}: ${operation.why}`;
+}
+
+function describeChange(event: KernelEvent, change: Change): string {
+  const verb = event.deleted ? "deleted" : "changed";
+  switch (change.kind) {
+    case "route":
+      return `route ${change.key} ${verb}`;
+    case "neighbour":
+      return `neighbour ${change.address} ${verb}`;
+    case "forwarding":
+      return `forwarding entry ${change.key} ${verb}`;
+    default:
+      return `${event.kind} ${event.kind === "link" ? event.value.name : ""} ${verb}`.replace("  ", " ");
+  }
+}

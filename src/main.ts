@@ -1,0 +1,67 @@
+import { describeError, UsageError } from "./base/errors.ts";
+import { VERSION } from "./base/version.ts";
+
+/** Picks what to run: a subcommand if the first argument names one, else the agent. Each is loaded only when used. */
+
+interface Command {
+  readonly summary: string;
+  run(args: readonly string[]): Promise<number>;
+}
+
+const COMMANDS: Readonly<Record<string, Command>> = {
+  lab: {
+    summary: "bring up a whole pod network on this machine and ping through it",
+    run: async (args) => (await import("./cli/lab/lab.ts")).runLab([...args]),
+  },
+};
+
+async function help(): Promise<string> {
+  const { flagHelp } = await import("./config/help.ts");
+  const commands = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(12)} ${summary}`);
+  return [
+    "tartan keeps a node's part of a Kubernetes pod network, compatible with flannel.",
+    "",
+    "Usage:",
+    "  tartan [flags]            run the agent of this node",
+    "  tartan COMMAND [flags]    see tartan COMMAND --help",
+    "",
+    "Commands:",
+    ...commands,
+    "",
+    flagHelp(),
+  ].join("\n");
+}
+
+async function agent(args: readonly string[]): Promise<number> {
+  const { parseAgentFlags } = await import("./config/flags.ts");
+  const flags = parseAgentFlags(args, process.env);
+  if (flags.help) {
+    process.stdout.write(`${await help()}\n`);
+    return 0;
+  }
+  if (flags.version) {
+    process.stdout.write(`${VERSION}\n`);
+    return 0;
+  }
+  return (await import("./agent/agent.ts")).runAgent(flags, process.env);
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  const [first, ...rest] = args;
+  if (first === undefined || first.startsWith("-")) return agent(args);
+  if (first === "help") return agent(["--help"]);
+  const command = Object.hasOwn(COMMANDS, first) ? COMMANDS[first] : undefined;
+  if (command === undefined) {
+    throw new UsageError(
+      `there is no command ${first}; commands are ${Object.keys(COMMANDS).join(", ")}; see tartan --help`,
+    );
+  }
+  return command.run(rest);
+}
+
+try {
+  process.exit(await main(process.argv.slice(2)));
+} catch (error) {
+  process.stderr.write(`tartan: ${describeError(error)}\n`);
+  process.exit(error instanceof UsageError ? 2 : 1);
+}

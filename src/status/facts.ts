@@ -1,0 +1,84 @@
+import type { ExternalInterface } from "../config/interface.ts";
+import type { NetworkConfig } from "../config/network.ts";
+import type { Desired } from "../desired/desired.ts";
+import type { Lease, Snapshot } from "../lease/lease.ts";
+import type { SourceContact } from "../lease/source.ts";
+
+/** What the agent knows of itself at one moment. Times are milliseconds since the epoch, durations milliseconds. */
+export interface Facts {
+  readonly version: string;
+  readonly node?: string;
+  readonly now: number;
+  readonly startedAt: number;
+  readonly flags: Readonly<Record<string, unknown>>;
+  /** flags whose default in flanneld is on, and that are off in this build */
+  readonly defaultsOff: readonly { readonly flag: string; readonly reason: string }[];
+  readonly network?: NetworkConfig;
+  readonly networkWarnings: readonly string[];
+  readonly external?: ExternalInterface;
+  readonly source: { readonly kind: string; readonly location: string; readonly contact: SourceContact };
+  readonly own?: Lease;
+  /** the last complete snapshot that has our own lease */
+  readonly snapshot?: Snapshot;
+  readonly desired?: Desired;
+  /** what keeps the agent from going on, by part; in the order in which the parts follow each other */
+  readonly problems: readonly Finding[];
+  readonly loop: LoopFacts;
+  readonly kernel: KernelFacts;
+}
+
+/** One thing that is not right, and where. */
+export interface Finding {
+  readonly condition: Condition;
+  readonly message: string;
+}
+
+export type Condition =
+  | "config"
+  | "interface"
+  | "lease"
+  | "snapshot"
+  | "device"
+  | "subnetFile"
+  | "kernel"
+  | "leaseSource"
+  | "peers"
+  | "shutdown";
+
+export interface LoopFacts {
+  /** when the turn that is under way began */
+  readonly busySince?: number;
+  readonly turns: number;
+  readonly lastTurnAt?: number;
+  readonly failuresInARow: number;
+}
+
+export interface FailureFacts {
+  readonly operation: string;
+  readonly object: string;
+  /** errno name */
+  readonly error: string;
+  readonly message: string;
+}
+
+export interface ApplyFacts {
+  readonly at: number;
+  readonly durationMs: number;
+  readonly cause: string;
+  readonly done: Readonly<Record<string, number>>;
+  readonly failures: readonly FailureFacts[];
+}
+
+export interface KernelFacts {
+  /** true when the kernel is as desired */
+  readonly settled: boolean;
+  /** whether what is ours and not desired is removed; not right after our lease was made anew */
+  readonly pruning: boolean;
+  readonly fullReads: number;
+  /** operations that mended what somebody else had changed, since the start, by kind */
+  readonly repaired: Readonly<Record<string, number>>;
+  readonly driftsFound: number;
+  readonly lastApply?: ApplyFacts;
+  /** what the kernel refused in the last reconcile */
+  readonly failures: readonly FailureFacts[];
+}

@@ -1,0 +1,43 @@
+import type { Facts, Finding } from "./facts.ts";
+
+/** A turn of the loop that takes longer has got stuck: 5,000 peers take about a third of a second. */
+export const STALL_MS = 30_000;
+
+export interface Readiness {
+  readonly ready: boolean;
+  readonly reasons: readonly Finding[];
+  /** what is wrong but does not make pods on this node unreachable */
+  readonly warnings: readonly Finding[];
+}
+
+/** Whether the node's pods have their network, and why not. Pure. */
+export function readiness(facts: Facts): Readiness {
+  const warnings: Finding[] = [];
+  const { contact, kind, location } = facts.source;
+  if (contact.error !== undefined) {
+    const age =
+      contact.lastContactAt === undefined ? "never" : `${Math.round((facts.now - contact.lastContactAt) / 1000)} s ago`;
+    warnings.push({
+      condition: "leaseSource",
+      message: `${kind} ${location}: last contact ${age}: ${contact.error.message}`,
+    });
+  }
+  for (const { object, operation, message } of facts.kernel.failures.slice(0, 10)) {
+    warnings.push({ condition: "kernel", message: message || `${operation} ${object}` });
+  }
+  const more = facts.kernel.failures.length - 10;
+  if (more > 0) warnings.push({ condition: "kernel", message: `${more} more operations failed` });
+  const left = [...(facts.desired?.skipped ?? []), ...(facts.snapshot?.rejected ?? [])];
+  for (const { key, node, reason } of left.slice(0, 10)) {
+    warnings.push({ condition: "peers", message: `lease ${key}${node ? ` of ${node}` : ""} is left out: ${reason}` });
+  }
+  if (left.length > 10) warnings.push({ condition: "peers", message: `${left.length - 10} more leases are left out` });
+  for (const message of facts.networkWarnings) warnings.push({ condition: "config", message });
+  return { ready: facts.problems.length === 0, reasons: facts.problems, warnings };
+}
+
+/** Whether the loop turns. @returns what is wrong, or undefined */
+export function stall({ loop, now }: Pick<Facts, "loop" | "now">): string | undefined {
+  if (loop.busySince === undefined || now - loop.busySince <= STALL_MS) return undefined;
+  return `the reconcile loop has been in one turn for ${Math.round((now - loop.busySince) / 1000)} s`;
+}

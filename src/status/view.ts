@@ -1,0 +1,109 @@
+import { describeError } from "../base/errors.ts";
+import type { Desired } from "../desired/desired.ts";
+import type { Lease } from "../lease/lease.ts";
+import { type Family, familiesOf } from "../net/family.ts";
+import { formatPrefix } from "../net/prefix.ts";
+import type { Facts } from "./facts.ts";
+import { readiness } from "./readiness.ts";
+
+/** `/debug/state`: field names in lowerCamelCase, times in RFC 3339, durations in milliseconds. */
+export function debugState(facts: Facts): object {
+  const { network, external, source, own, snapshot, desired, loop, kernel } = facts;
+  return {
+    version: facts.version,
+    node: facts.node ?? null,
+    startedAt: time(facts.startedAt),
+    uptimeMs: facts.now - facts.startedAt,
+    readiness: readiness(facts),
+    config: {
+      flags: facts.flags,
+      offInThisBuild: facts.defaultsOff,
+      network: network
+        ? Object.fromEntries(
+            familiesOf(network.ranges).map((family) => {
+              const range = network.ranges[family];
+              return [familyName(family), range && { ...range, network: formatPrefix(range.network) }];
+            }),
+          )
+        : null,
+      backend: network?.backend ?? null,
+      warnings: facts.networkWarnings,
+    },
+    externalInterface: external
+      ? { ...external, addresses: Object.values(external.addresses), publicIPs: Object.values(external.publicIPs) }
+      : null,
+    leaseSource: {
+      kind: source.kind,
+      location: source.location,
+      lastContactAt: time(source.contact.lastContactAt),
+      error: source.contact.error ? describeError(source.contact.error) : null,
+    },
+    lease: own ? leaseView(own) : null,
+    snapshotTakenAt: time(snapshot?.takenAt),
+    leases: snapshot?.leases.map(leaseView) ?? [],
+    rejectedLeases: snapshot?.rejected ?? [],
+    desired: desired ? desiredView(desired) : null,
+    reconcile: {
+      settled: kernel.settled,
+      pruning: kernel.pruning,
+      busySince: time(loop.busySince),
+      turns: loop.turns,
+      lastTurnAt: time(loop.lastTurnAt),
+      failuresInARow: loop.failuresInARow,
+      fullReads: kernel.fullReads,
+      driftsFound: kernel.driftsFound,
+      repaired: kernel.repaired,
+    },
+    lastApply: kernel.lastApply ? { ...kernel.lastApply, at: time(kernel.lastApply.at) } : null,
+    failures: kernel.failures,
+  };
+}
+
+function familyName(family: Family): string {
+  return `ipv${family}`;
+}
+
+function time(value: number | undefined): string | null {
+  return value === undefined ? null : new Date(value).toISOString();
+}
+
+function leaseView(lease: Lease): object {
+  return {
+    key: lease.key,
+    node: lease.node ?? null,
+    backendType: lease.backendType,
+    createdAt: time(lease.createdAt),
+    expiresAt: time(lease.expiresAt),
+    ...Object.fromEntries(
+      familiesOf(lease.subnets).map((family) => {
+        const subnet = lease.subnets[family];
+        const vtep = lease.vteps[family];
+        return [
+          familyName(family),
+          {
+            subnet: subnet ? formatPrefix(subnet) : null,
+            publicIP: lease.publicIPs[family] ?? null,
+            vni: vtep?.vni ?? null,
+            vtepMAC: vtep?.mac ?? null,
+          },
+        ];
+      }),
+    ),
+  };
+}
+
+/** Entries are counted, not listed: with the leases they say what each peer has. */
+function desiredView({ devices, routes, skipped }: Desired): object {
+  return {
+    devices: devices.map(({ neighbours, forwarding, network, port, family, ...device }) => ({
+      ...device,
+      family: familyName(family),
+      port: port ?? null,
+      network: formatPrefix(network),
+      neighbours: neighbours.size,
+      forwarding: forwarding.size,
+    })),
+    routes: routes.size,
+    skipped,
+  };
+}

@@ -1,0 +1,118 @@
+// Runs what checks the project: `bun tests/run.ts`, or only some test files: `bun tests/run.ts PART-OF-A-PATH…`.
+// The last line is `N passed, N failed`, with `, N skipped` if any were. Each static check counts as one.
+import { existsSync } from "node:fs";
+import { constants } from "node:os";
+import { join, relative, resolve } from "node:path";
+import { parseReport } from "./support/junit.ts";
+import { TemporaryFolder } from "./support/temp.ts";
+
+const ROOT = resolve(import.meta.dir, "..");
+const SUCCESS = "exit code 0";
+
+interface Tally {
+  passed: number;
+  skipped: number;
+  /** names */
+  readonly failed: string[];
+}
+
+const tool = (name: string) => join(ROOT, "node_modules", ".bin", name);
+
+const CHECKS: readonly { readonly name: string; readonly command: readonly string[] }[] = [
+  { name: "types", command: [tool("tsc"), "--noEmit"] },
+  { name: "lint", command: [tool("biome"), "check", "--error-on-warnings", "."] },
+  { name: "unused code", command: [tool("knip"), "--no-progress"] },
+  { name: "build", command: [process.execPath, "build.ts"] },
+];
+
+let running: Bun.Subprocess | undefined;
+let interruptedBy: NodeJS.Signals | undefined;
+
+/**
+ * Runs a command whose output is ours.
+ * @returns how it ended: `exit code 0`, or a signal's name
+ * @throws Error if a signal asked this process to end meanwhile
+ */
+async function run(command: readonly string[]): Promise<string> {
+  // Settings of whoever runs the tests must not reach the agents that they start.
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("FLANNELD_")));
+  running = Bun.spawn([...command], { cwd: ROOT, env, stdin: "ignore", stdout: "inherit", stderr: "inherit" });
+  const code = await running.exited;
+  if (interruptedBy !== undefined) throw new Error(`interrupted by ${interruptedBy}`);
+  return `${running.signalCode ?? `exit code ${code}`}`;
+}
+
+function heading(text: string): void {
+  process.stdout.write(process.stdout.isTTY ? `\n\x1b[1m== ${text}\x1b[0m\n` : `\n== ${text}\n`);
+}
+
+async function runChecks(tally: Tally): Promise<void> {
+  for (const { name, command } of CHECKS) {
+    heading(name);
+    if ((await run(command)) === SUCCESS) tally.passed++;
+    else tally.failed.push(name);
+  }
+}
+
+/** Test files whose path has one of the filters in it, or that a filter names; all of them without a filter. */
+function findTests(filters: readonly string[]): string[] {
+  const all = [...new Bun.Glob("tests/**/*.test.ts").scanSync({ cwd: ROOT })].sort();
+  if (filters.length === 0) return all;
+  const named = filters.filter((filter) => filter.endsWith(".test.ts") && existsSync(filter));
+  const found = all.filter((file) => filters.some((filter) => file.includes(filter)));
+  return [...new Set([...found, ...named.map((file) => relative(ROOT, resolve(file)))])];
+}
+
+async function runTests(files: readonly string[], tally: Tally): Promise<void> {
+  heading("tests");
+  using folder = new TemporaryFolder();
+  const report = folder.at("report.xml");
+  const options = ["--reporter=junit", `--reporter-outfile=${report}`];
+  const ending = await run([process.execPath, "test", ...options, ...files.map((file) => `./${file}`)]);
+  // With no file that it could load, bun test ends in the ordinary way and writes none either.
+  if (!existsSync(report) && ending !== "exit code 1") {
+    tally.failed.push(`bun test: ${ending} before it wrote its report, in the last file that it names above`);
+    return;
+  }
+  const cases = existsSync(report) ? parseReport(await Bun.file(report).text()) : [];
+  const failures = tally.failed.length;
+  for (const { file, name, outcome } of cases) {
+    if (outcome === "failed") tally.failed.push(`${file}: ${name}`);
+    else tally[outcome]++;
+  }
+  const reported = new Set(cases.map(({ file }) => resolve(ROOT, file)));
+  for (const file of files) if (!reported.has(resolve(ROOT, file))) tally.failed.push(`${file}: no test ran`);
+  if (ending !== SUCCESS && tally.failed.length === failures) {
+    tally.failed.push(`bun test: ${ending} though no test failed: an error outside of the tests, see above`);
+  }
+}
+
+function close({ passed, skipped, failed }: Tally): void {
+  heading("result");
+  for (const name of failed) console.log(`failed: ${name}`);
+  console.log(`${passed} passed, ${failed.length} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`);
+}
+
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.once(signal, () => {
+    interruptedBy = signal;
+    running?.kill(signal);
+  });
+}
+
+async function main(filters: readonly string[]): Promise<number> {
+  const tally: Tally = { passed: 0, skipped: 0, failed: [] };
+  const files = findTests(filters);
+  if (filters.length === 0) await runChecks(tally);
+  if (files.length > 0) await runTests(files, tally);
+  else tally.failed.push(`no test file under tests/ has in its path: ${filters.join(", ")}`);
+  close(tally);
+  return tally.failed.length === 0 ? 0 : 1;
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  if (interruptedBy === undefined) throw error;
+  process.exitCode = 128 + constants.signals[interruptedBy];
+}

@@ -1,0 +1,175 @@
+import { Database } from "bun:sqlite";
+import { join } from "node:path";
+import * as v from "valibot";
+import { executable } from "./executable.ts";
+import type { Netns } from "./netns.ts";
+import { eventually } from "./wait.ts";
+
+const Finding = v.object({ condition: v.string(), message: v.string() });
+
+const ReadinessBody = v.object({ ready: v.boolean(), reasons: v.array(Finding), warnings: v.array(Finding) });
+
+const LeaseBody = v.object({
+  key: v.string(),
+  node: v.nullable(v.string()),
+  ipv4: v.object({ subnet: v.string(), publicIP: v.string(), vni: v.number(), vtepMAC: v.string() }),
+});
+
+const Failure = v.object({ operation: v.string(), object: v.string(), error: v.string(), message: v.string() });
+
+/** What the tests need of `/debug/state`. */
+const StateBody = v.object({
+  version: v.string(),
+  lease: v.nullable(LeaseBody),
+  leases: v.array(LeaseBody),
+  rejectedLeases: v.array(v.object({ key: v.string(), reason: v.string() })),
+  desired: v.nullable(v.object({ routes: v.number() })),
+  externalInterface: v.nullable(v.object({ name: v.string(), mtu: v.number() })),
+  config: v.object({ offInThisBuild: v.array(v.object({ flag: v.string(), reason: v.string() })) }),
+  reconcile: v.object({
+    settled: v.boolean(),
+    fullReads: v.number(),
+    driftsFound: v.number(),
+    repaired: v.record(v.string(), v.number()),
+    turns: v.number(),
+  }),
+  lastApply: v.nullable(
+    v.object({ durationMs: v.number(), cause: v.string(), done: v.record(v.string(), v.number()) }),
+  ),
+  failures: v.array(Failure),
+});
+
+export type AgentState = v.InferOutput<typeof StateBody>;
+export type ReadinessAnswer = v.InferOutput<typeof ReadinessBody> & { readonly status: number };
+
+export interface AgentOptions {
+  readonly ns: Netns;
+  /** for the files that are this agent's own: subnet.env, its debug socket */
+  readonly folder: string;
+  readonly name: string;
+  /** the embedded store, which other agents may share */
+  readonly store: string;
+  readonly netConf: string;
+  /** further flags */
+  readonly flags?: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+/** The real executable as the agent of one network namespace. */
+export class TestAgent {
+  readonly #options: AgentOptions;
+  #child: Bun.Subprocess<"ignore", "ignore", "pipe"> | undefined;
+  #log = "";
+
+  constructor(options: AgentOptions) {
+    this.#options = options;
+  }
+
+  get ns(): Netns {
+    return this.#options.ns;
+  }
+
+  get subnetFile(): string {
+    return join(this.#options.folder, `${this.#options.name}.env`);
+  }
+
+  get #socket(): string {
+    return join(this.#options.folder, `${this.#options.name}.sock`);
+  }
+
+  /** All that it has logged since it was first started. */
+  get log(): string {
+    return this.#log;
+  }
+
+  get pid(): number {
+    if (this.#child === undefined) throw new Error(`agent ${this.#options.name} does not run`);
+    return this.#child.pid;
+  }
+
+  get exitCode(): number | null {
+    return this.#child?.exitCode ?? null;
+  }
+
+  /** Starts it; does not wait. */
+  spawn(): void {
+    const { ns, name, store, netConf, flags = [], environment = {} } = this.#options;
+    const command = [
+      executable(),
+      `--lease-store=${store}`,
+      `--net-config-path=${netConf}`,
+      `--subnet-file=${this.subnetFile}`,
+      "--iface=eth0",
+      `--debug-addr=unix:${this.#socket}`,
+      ...flags,
+    ];
+    const env = { PATH: process.env["PATH"] ?? "", NODE_NAME: name, ...environment };
+    const child = ns.spawn(command, { stdin: "ignore", stdout: "ignore", stderr: "pipe", env });
+    this.#child = child;
+    void this.#collect(child.stderr);
+  }
+
+  async #collect(stream: ReadableStream<Uint8Array>): Promise<void> {
+    const decoder = new TextDecoder();
+    for await (const chunk of stream) this.#log += decoder.decode(chunk, { stream: true });
+  }
+
+  /** Starts it and waits until it is ready. */
+  async start(): Promise<void> {
+    this.spawn();
+    await this.ready();
+  }
+
+  async ready(within = 15_000): Promise<void> {
+    await eventually(async () => (await this.readiness()).ready, {
+      within,
+      what: `agent ${this.#options.name} is ready`,
+    }).catch((cause: unknown) => {
+      throw new Error(`its log:\n${this.#log}`, { cause });
+    });
+  }
+
+  fetch(path: string, init: RequestInit = {}): Promise<Response> {
+    return fetch(`http://agent${path}`, { ...init, unix: this.#socket });
+  }
+
+  async readiness(): Promise<ReadinessAnswer> {
+    const response = await this.fetch("/readyz");
+    return { ...v.parse(ReadinessBody, await response.json()), status: response.status };
+  }
+
+  async state(): Promise<AgentState> {
+    return v.parse(StateBody, await (await this.fetch("/debug/state")).json());
+  }
+
+  /** Waits until the kernel is as desired with so many leases. */
+  async settled(leases: number, within = 15_000): Promise<void> {
+    await eventually(
+      async () => {
+        const state = await this.state();
+        return state.leases.length === leases && state.reconcile.settled;
+      },
+      { within, what: `agent ${this.#options.name} has programmed ${leases - 1} peers` },
+    );
+  }
+
+  /** @returns the exit code, or the signal's number plus 128 */
+  async stop(signal: "SIGTERM" | "SIGINT" | "SIGKILL" = "SIGTERM"): Promise<number> {
+    const child = this.#child;
+    if (child === undefined) throw new Error(`agent ${this.#options.name} does not run`);
+    child.kill(signal);
+    return child.exited;
+  }
+
+  exited(): Promise<number> {
+    if (this.#child === undefined) throw new Error(`agent ${this.#options.name} does not run`);
+    return this.#child.exited;
+  }
+}
+
+/** Opens the store for writing rows as an administrator, or a bench, would. */
+export function openStore(path: string): Database {
+  const database = new Database(path);
+  database.run("PRAGMA busy_timeout = 5000");
+  return database;
+}

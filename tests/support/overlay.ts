@@ -1,0 +1,103 @@
+import { join } from "node:path";
+import { TestAgent } from "./agent.ts";
+import { Netns, pair } from "./netns.ts";
+
+export interface NodeInOverlay {
+  readonly ns: Netns;
+  readonly agent: TestAgent;
+  /** a pod behind the bridge cni0 */
+  readonly pod: Netns;
+  podAddress: string;
+}
+
+/**
+ * Nodes on one switch, each with an agent and, once `attachPods` was called, a pod. All addresses are the overlay's own:
+ * 192.0.2.0/24 under it, 10.244.0.0/16 in it.
+ */
+export class Overlay implements Disposable {
+  readonly store: string;
+  readonly netConf: string;
+  readonly nodes: NodeInOverlay[] = [];
+  readonly #folder: string;
+  readonly #switch = new Netns();
+
+  /** @param folder for the store and the agents' files */
+  constructor(folder: string) {
+    this.#folder = folder;
+    this.store = join(folder, "leases.db");
+    this.netConf = join(folder, "net-conf.json");
+  }
+
+  async create(
+    nodes: number,
+    netConf: object = { Network: "10.244.0.0/16", Backend: { Type: "vxlan" } },
+    flags: readonly string[] = [],
+  ): Promise<void> {
+    await Bun.write(this.netConf, JSON.stringify(netConf));
+    await this.#switch.exec(["ip", "link", "add", "br0", "type", "bridge"]);
+    await this.#switch.exec(["ip", "link", "set", "br0", "up"]);
+    for (let number = 1; number <= nodes; number++) await this.addNode(number, flags);
+  }
+
+  async addNode(number: number, flags: readonly string[] = []): Promise<NodeInOverlay> {
+    const ns = new Netns();
+    const name = `n${number}`;
+    await pair({ ns, name: "eth0", addresses: [`192.0.2.${number}/24`] }, { ns: this.#switch, name });
+    await this.#switch.exec(["ip", "link", "set", name, "master", "br0"]);
+    await ns.sysctl("ipv4.ip_forward", 1);
+    const agent = new TestAgent({ ns, folder: this.#folder, name, store: this.store, netConf: this.netConf, flags });
+    const node = { ns, agent, pod: new Netns(), podAddress: "" };
+    this.nodes.push(node);
+    return node;
+  }
+
+  /** Starts all agents and waits until each has programmed the others. */
+  async start(): Promise<void> {
+    await Promise.all(this.nodes.map(({ agent }) => agent.start()));
+    await Promise.all(this.nodes.map(({ agent }) => agent.settled(this.nodes.length)));
+  }
+
+  /** The node of that number, from 1. */
+  node(number: number): NodeInOverlay {
+    const node = this.nodes[number - 1];
+    if (node === undefined) throw new RangeError(`the overlay has no node ${number}`);
+    return node;
+  }
+
+  /** Gives each node's pod the second address of the node's subnet. */
+  async attachPods(): Promise<void> {
+    for (const node of this.nodes) {
+      const { ns, agent, pod } = node;
+      const { FLANNEL_SUBNET: gateway = "", FLANNEL_MTU: mtu = "" } = await readEnvironmentFile(agent.subnetFile);
+      node.podAddress = gateway.replace(/\.1\/\d+$/, ".2");
+      await ns.exec(["ip", "link", "add", "cni0", "mtu", mtu, "type", "bridge"]);
+      await ns.exec(["ip", "address", "add", gateway, "dev", "cni0"]);
+      await ns.exec(["ip", "link", "set", "cni0", "up"]);
+      await pair(
+        { ns: pod, name: "eth0", addresses: [`${node.podAddress}/24`] },
+        { ns, name: "pod0" },
+        { mtu: Number(mtu) },
+      );
+      await ns.exec(["ip", "link", "set", "pod0", "master", "cni0"]);
+      await pod.exec(["ip", "route", "add", "default", "via", gateway.replace(/\/\d+$/, "")]);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    for (const { ns, pod } of this.nodes) {
+      pod[Symbol.dispose]();
+      ns[Symbol.dispose]();
+    }
+    this.#switch[Symbol.dispose]();
+  }
+}
+
+/** The lines `KEY=value` of a file. */
+export async function readEnvironmentFile(path: string): Promise<Record<string, string>> {
+  const lines = (await Bun.file(path).text()).split("\n");
+  return Object.fromEntries(
+    lines.flatMap((line) =>
+      line.includes("=") ? [[line.slice(0, line.indexOf("=")), line.slice(line.indexOf("=") + 1)]] : [],
+    ),
+  );
+}
