@@ -7,6 +7,8 @@ import { parseReport } from "./support/junit.ts";
 import { TemporaryFolder } from "./support/temp.ts";
 
 const ROOT = resolve(import.meta.dir, "..");
+/** of one test, unless it names another: a hung one must not hang the run, and a slow machine must not fail a sound one */
+const TIMEOUT_MS = 60_000;
 const SUCCESS = "exit code 0";
 
 interface Tally {
@@ -22,6 +24,7 @@ const CHECKS: readonly { readonly name: string; readonly command: readonly strin
   { name: "types", command: [tool("tsc"), "--noEmit"] },
   { name: "lint", command: [tool("biome"), "check", "--error-on-warnings", "."] },
   { name: "unused code", command: [tool("knip"), "--no-progress"] },
+  { name: "README", command: [process.execPath, "scripts/readme.ts", "--check"] },
   { name: "build", command: [process.execPath, "build.ts"] },
 ];
 
@@ -67,7 +70,8 @@ async function runTests(files: readonly string[], tally: Tally): Promise<void> {
   heading("tests");
   using folder = new TemporaryFolder();
   const report = folder.at("report.xml");
-  const options = ["--reporter=junit", `--reporter-outfile=${report}`];
+  // What a test started ends with the run, also when that is interrupted.
+  const options = ["--no-orphans", `--timeout=${TIMEOUT_MS}`, "--reporter=junit", `--reporter-outfile=${report}`];
   const ending = await run([process.execPath, "test", ...options, ...files.map((file) => `./${file}`)]);
   // With no file that it could load, bun test ends in the ordinary way and writes none either.
   if (!existsSync(report) && ending !== "exit code 1") {

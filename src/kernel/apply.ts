@@ -5,7 +5,7 @@ import { interfaceAddress, NeighbourBuilder, RouteBuilder } from "../ffi/libnl/b
 import { addVxlan, changeLink, deleteLink } from "../ffi/libnl/link.ts";
 import type { Message } from "../ffi/libnl/message.ts";
 import type { NetlinkSocket } from "../ffi/libnl/socket.ts";
-import { familyOf } from "../net/address.ts";
+import { type Address, familyOf } from "../net/address.ts";
 import type { Family } from "../net/family.ts";
 import { formatPrefix } from "../net/prefix.ts";
 import type { Operation } from "./operations.ts";
@@ -38,6 +38,8 @@ const ALREADY: Partial<Record<Operation["kind"], readonly number[]>> = {
   "neighbour-delete": [ENOENT, ENODEV],
   "forwarding-delete": [ENOENT, ENODEV],
 };
+
+const ANY_ADDRESS = "0.0.0.0" as Address;
 
 /** The only one that changes the kernel. Owns what libnl allocates for it. */
 export class Applier implements Disposable {
@@ -126,7 +128,9 @@ export class Applier implements Disposable {
       }
       case "forwarding-replace":
       case "forwarding-delete": {
-        const { index: device, destination: address, mac } = operation;
+        const { index: device, mac } = operation;
+        // With any address the whole entry goes, whatever port, VNI or next hop group it has (vxlan_fdb_delete).
+        const address = operation.kind === "forwarding-replace" ? operation.destination : ANY_ADDRESS;
         const builder = builderFor(
           this.#forwarding,
           familyOf(address),
@@ -180,7 +184,7 @@ function objectOf(operation: Operation): string {
       return `${operation.address} at ${operation.mac}`;
     case "forwarding-replace":
     case "forwarding-delete":
-      return `${operation.mac} to ${operation.destination}`;
+      return `${operation.mac} to ${operation.destination ?? "a next hop group"}`;
   }
 }
 

@@ -35,7 +35,9 @@ export function decodeEvent(message: WireMessage): KernelEvent | undefined {
     case c.RTM_NEWROUTE:
     case c.RTM_DELROUTE: {
       const value = decodeRoute(payload);
-      return value && { kind: "route", deleted: type === c.RTM_DELROUTE, value, place: placeOf(message.flags) };
+      return (
+        value && { kind: "route", deleted: type === c.RTM_DELROUTE, value, place: placeOf(message.flags, value.family) }
+      );
     }
     case c.RTM_NEWNEIGH:
     case c.RTM_DELNEIGH: {
@@ -52,9 +54,10 @@ export function decodeEvent(message: WireMessage): KernelEvent | undefined {
   }
 }
 
-function placeOf(flags: number): RoutePlace {
+function placeOf(flags: number, family: Family): RoutePlace {
   if (flags & c.NLM_F_REPLACE) return "replace";
-  return flags & c.NLM_F_APPEND ? "last" : "first";
+  // IPv6 puts each new route behind those with the same key.
+  return family === 6 || flags & c.NLM_F_APPEND ? "last" : "first";
 }
 
 function familyFrom(value: number | undefined): Family | undefined {
@@ -185,7 +188,8 @@ function decodeNeighbour(payload: Uint8Array): Neighbour | undefined {
 }
 
 function decodeForwarding(payload: Uint8Array): ForwardingEntry | undefined {
-  if (payload.length < 12) return undefined;
+  // Without this flag it is a bridge's, whose port the device is.
+  if (payload.length < 12 || !((payload[10] ?? 0) & c.NTF_SELF)) return undefined;
   let mac: Mac | undefined;
   let destination: Address | undefined;
   let special = false;

@@ -8,7 +8,7 @@ import { diffAddresses, diffDevices } from "./diff-devices.ts";
 import type { Actual, Change } from "./mirror.ts";
 import type { ForwardingOperation, NeighbourOperation, Operation, RouteOperation } from "./operations.ts";
 import { isOwnDevice } from "./owned.ts";
-import type { ForwardingEntry, Link, Neighbour, Route } from "./state.ts";
+import { DEFAULT_METRIC, type ForwardingEntry, type Link, type Neighbour, type Route } from "./state.ts";
 
 export interface DiffOptions {
   /** whether what is ours and not desired may go: only after a complete snapshot that has our own lease */
@@ -48,10 +48,7 @@ export class Comparison {
       const present = this.#actual.routes.get(key);
       if (!this.#isRight(wanted, present?.[0])) adds.push(...this.#replaceRoute(wanted, present ?? []));
     }
-    if (this.#prune) {
-      for (const [key, present] of this.#actual.routes)
-        if (!this.#desired.routes.has(key)) deletes.push(...this.#removeRoutes(present));
-    }
+    for (const [key, present] of this.#actual.routes) deletes.push(...this.#removeRoutes(key, present));
     return [...this.#devices.operations, ...adds, ...deletes];
   }
 
@@ -71,43 +68,45 @@ export class Comparison {
       case "route": {
         const present = this.#actual.routes.get(change.key) ?? [];
         const wanted = this.#desired.routes.get(change.key);
-        if (wanted === undefined) return this.#prune ? this.#removeRoutes(present) : [];
-        return this.#isRight(wanted, present[0]) ? [] : this.#replaceRoute(wanted, present);
+        const replaced =
+          wanted === undefined || this.#isRight(wanted, present[0]) ? [] : this.#replaceRoute(wanted, present);
+        return [...replaced, ...this.#removeRoutes(change.key, present)];
       }
-      case "neighbour":
+      case "neighbour": {
+        const { link, device } = this.#deviceAt(change.index);
+        if (device === undefined || !(this.#prune || device.neighbours.has(change.address))) return [];
+        const found = this.#actual.neighbours.get(change.index)?.get(change.address);
+        return diffNeighbour(device, link, change.address, found);
+      }
       case "forwarding": {
-        const link = this.#actual.links.get(change.index);
-        const device = link && this.#desired.devices.find((candidate) => candidate.name === link.name);
-        if (link === undefined || device === undefined) return [];
-        const operation =
-          change.kind === "neighbour"
-            ? diffNeighbour(device, link, change.address, this.#actual.neighbours.get(link.index)?.get(change.address))
-            : diffForwarding(device, link, change.key as Mac, this.#actual.forwarding.get(link.index)?.get(change.key));
-        return operation === undefined || (!this.#prune && operation.kind.endsWith("-delete")) ? [] : [operation];
+        const { link, device } = this.#deviceAt(change.index);
+        const key = change.key as Mac;
+        if (device === undefined || !(this.#prune || device.forwarding.has(key))) return [];
+        return diffForwarding(device, link, key, this.#actual.forwarding.get(change.index)?.get(key));
       }
     }
+  }
+
+  /** The device of ours that has this index and on which entries can be put. */
+  #deviceAt(index: number): { link: Link; device: DesiredDevice } | { link?: undefined; device?: undefined } {
+    for (const device of this.#desired.devices) {
+      const link = this.#devices.ready.get(device.name);
+      if (link?.index === index) return { link, device };
+    }
+    return {};
   }
 
   #entriesOf(device: DesiredDevice, link: Link, adds: Operation[], deletes: Operation[]): void {
     const neighbours = this.#actual.neighbours.get(link.index) ?? new Map<Address, Neighbour>();
     const forwarding = this.#actual.forwarding.get(link.index) ?? new Map<string, ForwardingEntry>();
-    for (const address of device.neighbours.keys()) {
-      const operation = diffNeighbour(device, link, address, neighbours.get(address));
-      if (operation !== undefined) adds.push(operation);
-    }
-    for (const mac of device.forwarding.keys()) {
-      const operation = diffForwarding(device, link, mac, forwarding.get(mac));
-      if (operation !== undefined) adds.push(operation);
-    }
+    for (const address of device.neighbours.keys())
+      adds.push(...diffNeighbour(device, link, address, neighbours.get(address)));
+    for (const mac of device.forwarding.keys()) adds.push(...diffForwarding(device, link, mac, forwarding.get(mac)));
     if (!this.#prune) return;
-    for (const [address, entry] of neighbours) {
-      const operation = device.neighbours.has(address) ? undefined : diffNeighbour(device, link, address, entry);
-      if (operation !== undefined) deletes.push(operation);
-    }
-    for (const [key, entry] of forwarding) {
-      const operation = device.forwarding.has(key as Mac) ? undefined : diffForwarding(device, link, key as Mac, entry);
-      if (operation !== undefined) deletes.push(operation);
-    }
+    for (const [address, entry] of neighbours)
+      if (!device.neighbours.has(address)) deletes.push(...diffNeighbour(device, link, address, entry));
+    for (const [key, entry] of forwarding)
+      if (!device.forwarding.has(key as Mac)) deletes.push(...diffForwarding(device, link, key as Mac, entry));
   }
 
   /** True also when nothing can be done yet, for lack of the device. */
@@ -134,8 +133,15 @@ export class Comparison {
     ];
   }
 
-  #removeRoutes(present: readonly Route[]): RouteOperation[] {
-    return present.filter((route) => this.#isOwnRoute(route)).map((route) => removeRoute(route, "no lease has it"));
+  /** Routes of ours that no lease has, and such as stand behind the first of a key, which gets replaced if it is wrong. */
+  #removeRoutes(key: string, present: readonly Route[]): RouteOperation[] {
+    const wanted = this.#desired.routes.get(key);
+    if (!this.#prune || (wanted !== undefined && present.length < 2)) return [];
+    const index = wanted && this.#devices.ready.get(wanted.device)?.index;
+    return (wanted === undefined ? present : present.slice(1))
+      .filter((route) => this.#isOwnRoute(route))
+      .filter((route) => wanted === undefined || (index !== undefined && !sameAsWanted(wanted, route, index)))
+      .map((route) => removeRoute(route, "no lease has it"));
   }
 
   /**
@@ -143,7 +149,7 @@ export class Comparison {
    * gateway on one of its own devices.
    */
   #isOwnRoute(route: Route): boolean {
-    if (route.priority !== 0 || route.tos !== 0 || route.type !== RTN_UNICAST) return false;
+    if (route.priority !== DEFAULT_METRIC[route.family] || route.tos !== 0 || route.type !== RTN_UNICAST) return false;
     if (isOwnProtocol(route.protocol)) return true;
     const network = this.#desired.networks[route.family];
     const link = this.#actual.links.get(route.index);
@@ -178,17 +184,17 @@ function diffNeighbour(
   link: Link,
   address: Address,
   found: Neighbour | undefined,
-): NeighbourOperation | undefined {
+): NeighbourOperation[] {
   const mac = device.neighbours.get(address);
   if (mac === undefined) {
     // Those that the kernel resolved by itself go by themselves.
-    if (!found?.permanent || found.mac === undefined) return undefined;
-    return { kind: "neighbour-delete", index: link.index, address, mac: found.mac, why: "no lease has it" };
+    if (!found?.permanent || found.mac === undefined) return [];
+    return [{ kind: "neighbour-delete", index: link.index, address, mac: found.mac, why: "no lease has it" }];
   }
-  if (found?.permanent && found.mac === mac) return undefined;
+  if (found?.permanent && found.mac === mac) return [];
   const difference = found?.mac === mac ? "it is not permanent" : `it is ${found?.mac ?? "unresolved"}`;
   const why = found === undefined ? "it is missing" : difference;
-  return { kind: "neighbour-replace", index: link.index, address, mac, why };
+  return [{ kind: "neighbour-replace", index: link.index, address, mac, why }];
 }
 
 function diffForwarding(
@@ -196,22 +202,23 @@ function diffForwarding(
   link: Link,
   key: Mac,
   found: ForwardingEntry | undefined,
-): ForwardingOperation | undefined {
+): ForwardingOperation[] {
   const destination = device.forwarding.get(key);
   if (destination === undefined) {
     // What the device learnt by itself (with the option Learning) ages by itself.
-    if (!found?.permanent || found.destination === undefined) return undefined;
-    return {
-      kind: "forwarding-delete",
-      index: link.index,
-      mac: found.mac,
-      destination: found.destination,
-      why: "no lease has it",
-    };
+    return found?.permanent ? [removeForwarding(found, "no lease has it")] : [];
   }
-  if (found?.permanent && found.destination === destination && !found.special) return undefined;
+  if (found?.permanent && found.destination === destination && !found.special) return [];
   const difference =
-    found?.destination === destination ? "it is not a plain permanent entry" : `it points to ${found?.destination}`;
+    found?.destination === destination
+      ? "it is not a plain permanent entry"
+      : `it points to ${found?.destination ?? "a next hop group"}`;
   const why = found === undefined ? "it is missing" : difference;
-  return { kind: "forwarding-replace", index: link.index, mac: key, destination, why };
+  // A replacement leaves a next hop group as it is, and the kernel does not say so.
+  const inTheWay = found !== undefined && found.destination === undefined ? [removeForwarding(found, why)] : [];
+  return [...inTheWay, { kind: "forwarding-replace", index: link.index, mac: key, destination, why }];
+}
+
+function removeForwarding({ index, mac, destination }: ForwardingEntry, why: string): ForwardingOperation {
+  return { kind: "forwarding-delete", index, mac, destination, why };
 }

@@ -1,10 +1,19 @@
 import { isOwnProtocol } from "../desired/route-protocol.ts";
 import type { Address } from "../net/address.ts";
-import type { PerFamily } from "../net/family.ts";
+import type { Family, PerFamily } from "../net/family.ts";
 import { isUnicastMac } from "../net/mac.ts";
 import { containsPrefix, formatPrefix, type Prefix } from "../net/prefix.ts";
 import { isOwnDevice } from "./owned.ts";
-import type { ForwardingEntry, InterfaceAddress, KernelEvent, Link, Neighbour, Route } from "./state.ts";
+import {
+  DEFAULT_METRIC,
+  type ForwardingEntry,
+  type InterfaceAddress,
+  type KernelEvent,
+  type Link,
+  type Neighbour,
+  type Route,
+  type RoutePlace,
+} from "./state.ts";
 
 /** The kernel's state as far as tartan follows it, for reading. */
 export interface Actual {
@@ -30,10 +39,12 @@ export type Change =
 const NOTHING: Change = { kind: "nothing" };
 const INTERFACES: Change = { kind: "interfaces" };
 
-/** Routes with one key exclude each other, or stand in line; ours have no TOS and no metric. */
+/** Routes with one key exclude each other, or stand in line; ours have no TOS and no metric of their own. */
 export function routeKey(route: Pick<Route, "destination" | "priority" | "tos">): string {
   const key = formatPrefix(route.destination);
-  return route.priority === 0 && route.tos === 0 ? key : `${key} metric ${route.priority} tos ${route.tos}`;
+  return route.priority === DEFAULT_METRIC[route.destination.family] && route.tos === 0
+    ? key
+    : `${key} metric ${route.priority} tos ${route.tos}`;
 }
 
 /** A unicast address has one destination; the zero and group addresses have a list of them. */
@@ -111,6 +122,10 @@ export class Mirror implements Actual {
       this.forwarding.set(link.index, new Map());
       // One that became ours by its name or mark may have entries that we were not told of.
       if (before !== undefined) this.#stale = true;
+    } else if (!isOwnDevice(link) && this.neighbours.delete(link.index)) {
+      this.forwarding.delete(link.index);
+      // Its routes are followed no more, all but those that are for another reason.
+      this.#stale = true;
     }
     if (before?.up && !link.up) {
       this.#dropRoutes(link.index);
@@ -126,9 +141,9 @@ export class Mirror implements Actual {
     if (deleted) {
       if (known === undefined) return NOTHING;
       list.splice(at, 1);
-      // With the last address of a family go the routes of that family, and the kernel does not say so.
-      if (!list.some((other) => other.family === value.family)) {
-        this.#dropRoutes(value.index);
+      // With the last IPv4 address go the IPv4 routes, and the kernel does not say so.
+      if (value.family === 4 && !list.some((other) => other.family === 4)) {
+        this.#dropRoutes(value.index, 4);
         if (this.neighbours.has(value.index)) this.#stale = true;
       }
     } else if (known === undefined) list.push(value);
@@ -143,6 +158,7 @@ export class Mirror implements Actual {
     const key = routeKey(value);
     const list = this.routes.get(key) ?? [];
     const at = list.findIndex((known) => sameRoute(known, value));
+    if (value.family === 6 && this.#isMerged(value, deleted, place, list.length, at)) this.#stale = true;
     if (at >= 0) list.splice(at, 1);
     if (!deleted) {
       if (place === "replace") {
@@ -157,17 +173,26 @@ export class Mirror implements Actual {
     return value.destination.length === 0 ? INTERFACES : { kind: "route", key };
   }
 
-  #isFollowed(route: Route): boolean {
-    if (isOwnProtocol(route.protocol) || route.destination.length === 0 || this.neighbours.has(route.index))
-      return true;
-    const network = this.#networks[route.family];
-    return network !== undefined && containsPrefix(network, route.destination);
+  /** IPv6 makes one route of several next hops out of routes with the same key, and the messages tell of its parts. */
+  #isMerged(route: Route, deleted: boolean, place: RoutePlace, others: number, at: number): boolean {
+    if (others === 0 || at >= 0 || !this.#isInNetwork(route)) return false;
+    return deleted || place !== "replace";
   }
 
-  /** The kernel drops the routes of a device that goes down or away without a message for each. */
-  #dropRoutes(index: number): void {
+  #isFollowed(route: Route): boolean {
+    const own = isOwnProtocol(route.protocol) || this.neighbours.has(route.index);
+    return own || route.destination.length === 0 || this.#isInNetwork(route);
+  }
+
+  #isInNetwork({ family, destination }: Route): boolean {
+    const network = this.#networks[family];
+    return network !== undefined && containsPrefix(network, destination);
+  }
+
+  /** The kernel drops the IPv4 routes of a device that goes down or away without a message for each. */
+  #dropRoutes(index: number, family?: Family): void {
     for (const [key, list] of this.routes) {
-      const left = list.filter((route) => route.index !== index);
+      const left = list.filter((route) => route.index !== index || route.family !== (family ?? route.family));
       if (left.length === 0) this.routes.delete(key);
       else if (left.length < list.length) this.routes.set(key, left);
     }

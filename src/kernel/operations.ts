@@ -46,13 +46,16 @@ export interface NeighbourOperation {
   readonly why: string;
 }
 
-export interface ForwardingOperation {
-  readonly kind: "forwarding-replace" | "forwarding-delete";
+interface ForwardingPlace {
   readonly index: number;
   readonly mac: Mac;
-  readonly destination: Address;
   readonly why: string;
 }
+
+export type ForwardingOperation =
+  | (ForwardingPlace & { readonly kind: "forwarding-replace"; readonly destination: Address })
+  /** a destination is only for messages: all that the device has for this MAC goes */
+  | (ForwardingPlace & { readonly kind: "forwarding-delete"; readonly destination: Address | undefined });
 
 /** The places in the kernel's state that an operation touches. */
 export function placeOf(operation: Operation): Change {

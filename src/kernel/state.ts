@@ -39,6 +39,9 @@ export interface InterfaceAddress extends Required<HostAddress> {
   readonly length: number;
 }
 
+/** The metric of a route that was made without one: IPv6 has no 0 (IP6_RT_PRIO_USER, linux/ipv6_route.h). */
+export const DEFAULT_METRIC: Readonly<Record<Family, number>> = { 4: 0, 6: 1024 };
+
 export interface Route {
   readonly family: Family;
   readonly destination: Prefix;

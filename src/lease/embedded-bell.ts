@@ -1,9 +1,10 @@
-import { type FSWatcher, watch } from "node:fs";
+import { type FSWatcher, lstatSync, watch } from "node:fs";
 import { basename, dirname } from "node:path";
 
 /**
  * Wakes a waiter when the store may have changed: at once on a change of the file or one that SQLite keeps beside it, and
- * on `ring`. Where the directory can't be watched (no inotify watch left) only the waiter's own deadline is left.
+ * on `ring`. Where the directory can't be watched (no inotify watch left), or the file is a link, only the waiter's own
+ * deadline is left.
  */
 export class ChangeBell {
   #rung = false;
@@ -16,14 +17,24 @@ export class ChangeBell {
     this.#watcher = undefined;
     const name = basename(path);
     try {
+      // SQLite works on what a link leads to, in a directory that is not watched.
+      if (lstatSync(path).isSymbolicLink()) return;
       this.#watcher = watch(dirname(path), { persistent: false }, (_event, file) => {
         if (file === null || file.startsWith(name)) this.ring();
       });
       // The directory may vanish: the waiter finds out by itself.
-      this.#watcher.on("error", () => this.ring());
+      this.#watcher.on("error", () => {
+        this.close();
+        this.ring();
+      });
     } catch {
       this.#watcher = undefined;
     }
+  }
+
+  /** Whether changes of the files ring. */
+  get listening(): boolean {
+    return this.#watcher !== undefined;
   }
 
   ring(): void {

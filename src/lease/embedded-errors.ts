@@ -32,6 +32,7 @@ const ADVICE: readonly (readonly [code: string, advice: string])[] = [
   ["EROFS", "{directory} is on a read-only file system; name another file with --lease-store"],
   ["EACCES", "permission is denied; check the permissions of {directory}"],
   ["EPERM", "permission is denied; check the permissions of {directory}"],
+  ["EEXIST", "{directory} is not a directory; name another file with --lease-store"],
   ["ENOTDIR", "{directory} is not a directory; name another file with --lease-store"],
   ["SQLITE_CANTOPEN", "it can't be opened, or no file made beside it; check {directory}"],
   ["SQLITE_IOERR", "reading or writing failed; check the disk of {directory}"],

@@ -34,7 +34,7 @@ const text = v.pipe(v.string(mustBe("a text")), v.maxLength(MOST_CHARACTERS, "is
 const rowSchema = v.tuple([v.number(), text, text, nodeName, milliseconds, milliseconds]);
 
 /** Reads one row. It never throws: what is wrong with a row is the reason for its rejection. */
-export function decodeRow(row: Row): StoredRecord {
+function decodeRow(row: Row): StoredRecord {
   const result = v.safeParse(rowSchema, row, { abortEarly: true });
   if (result.success) {
     const [, key, value, node, createdAt, expiresAt] = result.output;

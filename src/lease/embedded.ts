@@ -36,10 +36,12 @@ export interface EmbeddedStoreOptions {
 const DAY = 24 * 60 * 60 * 1000;
 /** All in milliseconds. */
 const POLL = 250;
+/** While changes of the files are told: each look costs a wake-up of the whole process. */
+const POLL_BESIDE_WATCH = 2000;
 /** A lock that is held longer than this is worth a word. */
 const BUSY_TOLERANCE = 1000;
 /** How long acquiring and renewing wait for the lock before they give up. */
-const LOCK_PATIENCE = 5000;
+const LOCK_PATIENCE = 3000;
 const BUSY_RETRY = { first: 4, cap: 100 };
 const WRITE_RETRY = { first: 10, cap: 200 };
 const OUTAGE_RETRY = { first: 200, cap: 1000 };
@@ -151,7 +153,8 @@ class EmbeddedStore implements LeaseSource {
           yield buildSnapshot(last, network, this.#now());
           continue;
         }
-        await bell.wait(Math.max(1, Math.min(POLL, contents.nextExpiry - this.#now())), stop);
+        const poll = bell.listening ? POLL_BESIDE_WATCH : POLL;
+        await bell.wait(Math.max(1, Math.min(poll, contents.nextExpiry - this.#now())), stop);
       }
     } finally {
       stop.removeEventListener("abort", silence);
@@ -188,7 +191,7 @@ class EmbeddedStore implements LeaseSource {
         return result;
       } catch (cause) {
         if (cause instanceof LeaseLostError || cause instanceof OutOfSubnetsError) throw cause;
-        const error = this.#failed(cause);
+        const error = this.#failed(cause, !replaced);
         if (error.busy ? performance.now() > deadline : replaced) throw error;
         replaced ||= !error.busy;
       }

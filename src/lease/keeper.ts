@@ -116,9 +116,9 @@ export class LeaseKeeper {
     while (!signal.aborted) {
       const delay = this.#task === undefined ? Math.min(this.#renewAt - this.#now(), LOOK) : this.#hold;
       if (delay > 0) {
-        await this.#pause(delay);
-        // A hold ends with its wait, whatever the clock says.
+        // A hold ends with its wait, whatever the clock says then; one that comes up meanwhile is another.
         this.#hold = 0;
+        await this.#pause(delay);
       } else {
         await this.#perform(this.#task ?? "renew");
       }

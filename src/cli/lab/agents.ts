@@ -1,4 +1,4 @@
-import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { sleep } from "../../base/backoff.ts";
 import { describeError } from "../../base/errors.ts";
 import { agentState, type LeaseView, unreadyReasons } from "./agent-api.ts";
@@ -21,7 +21,9 @@ export interface Agent {
 
 /** Our own command line: the compiled executable, or the runtime with the program's source. */
 function ownCommand(): string[] {
-  return Bun.isStandaloneExecutable ? [process.execPath] : [process.execPath, Bun.main];
+  if (!Bun.isStandaloneExecutable) return [process.execPath, Bun.main];
+  // A newer build may have taken the file's place; then this process still holds the one that it runs.
+  return [existsSync(process.execPath) ? process.execPath : `/proc/${process.pid}/exe`];
 }
 
 /** The command line of a node's agent. */
@@ -117,5 +119,5 @@ export class AgentError extends Error {
 }
 
 function lastLines(file: string): string[] {
-  return readFileSync(file, "utf8").trimEnd().split("\n").slice(-LOG_LINES);
+  return readFileSync(file, "utf8").split("\n").filter(Boolean).slice(-LOG_LINES);
 }

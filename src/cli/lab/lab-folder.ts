@@ -1,16 +1,16 @@
-import { mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, statSync, writeFileSync } from "node:fs";
-import * as v from "valibot";
+import { mkdirSync, readdirSync, readlinkSync, rmdirSync, rmSync, symlinkSync } from "node:fs";
 import { hasCode } from "./error-code.ts";
-import { identityOf, isRunning } from "./processes.ts";
+import { identityOf, isRunning, type ProcessIdentity } from "./processes.ts";
 
-/** One folder a lab, so that a later lab finds what a killed one left. */
+/**
+ * Where each lab keeps its files, and where a later lab finds what a killed one left. A lab ID has the folder ID and the
+ * link ID.owner, which points to no file but to the lab's process. A link, as it is made at once with all that it says,
+ * leaves no moment at which the owner can't be told.
+ */
 const ROOT = "/run/tartan-lab";
-const OWNER_FILE = "owner.json";
-/** A folder without an owner that is younger than this many milliseconds belongs to a lab that is just starting. */
-const NEWBORN_MS = 60_000;
+const OWNER = /^(\d+)-(\d+)$/;
 
-const OwnerSchema = v.object({ pid: v.pipe(v.number(), v.integer(), v.minValue(1)), startTime: v.string() });
-
+/** Of a lab: five hexadecimal digits. */
 export function isLabId(text: string): boolean {
   return /^[0-9a-f]{5}$/.test(text);
 }
@@ -20,29 +20,35 @@ export function labPath(id: string, ...names: readonly string[]): string {
   return [ROOT, id, ...names].join("/");
 }
 
+function ownerLink(id: string): string {
+  return `${labPath(id)}.owner`;
+}
+
 /**
  * Makes the folder of a new lab, with this process as the owner.
- * @returns the lab's id, five hexadecimal digits
+ * @returns the lab's id
  */
 export function makeLabFolder(): string {
+  const own = identityOf(process.pid);
   for (;;) {
     const id = crypto.getRandomValues(new Uint8Array(3)).toHex().slice(1);
     try {
       mkdirSync(ROOT, { recursive: true, mode: 0o700 });
+      symlinkSync(`${own?.pid}-${own?.startTime}`, ownerLink(id));
       mkdirSync(labPath(id), { mode: 0o700 });
+      return id;
     } catch (error) {
       // The id is taken, or another lab has just removed the empty root.
       if (hasCode(error, "EEXIST", "ENOENT")) continue;
       throw new Error(`can't make a folder for the lab in ${ROOT}`, { cause: error });
     }
-    writeFileSync(labPath(id, OWNER_FILE), `${JSON.stringify(identityOf(process.pid))}\n`);
-    return id;
   }
 }
 
-/** Removes a lab's folder, and the root with the last of them. */
+/** Removes a lab's folder, then its link, and the root with the last of them. */
 export function removeLabFolder(id: string): void {
   rmSync(labPath(id), { recursive: true, force: true });
+  rmSync(ownerLink(id), { force: true });
   try {
     rmdirSync(ROOT);
   } catch (error) {
@@ -50,10 +56,11 @@ export function removeLabFolder(id: string): void {
   }
 }
 
-/** The labs that have a folder. */
+/** The labs that have a folder or a link. */
 export function labIds(): string[] {
   try {
-    return readdirSync(ROOT).filter(isLabId);
+    const names = readdirSync(ROOT).map((name) => name.replace(/\.owner$/, ""));
+    return [...new Set(names.filter(isLabId))];
   } catch (error) {
     if (hasCode(error, "ENOENT")) return [];
     throw error;
@@ -62,17 +69,16 @@ export function labIds(): string[] {
 
 /** True if the process that made the lab has ended. */
 export function isAbandoned(id: string): boolean {
-  const owner = readOwner(id);
-  if (owner !== undefined) return !isRunning(owner);
-  const made = statSync(labPath(id), { throwIfNoEntry: false })?.mtimeMs;
-  return made !== undefined && Date.now() - made > NEWBORN_MS;
+  const owner = ownerOf(id);
+  return owner === undefined || !isRunning(owner);
 }
 
-function readOwner(id: string): v.InferOutput<typeof OwnerSchema> | undefined {
+function ownerOf(id: string): ProcessIdentity | undefined {
   try {
-    return v.parse(OwnerSchema, JSON.parse(readFileSync(labPath(id, OWNER_FILE), "utf8")));
-  } catch {
-    // Not written yet, or its lab was killed while it wrote.
-    return undefined;
+    const [, pid, startTime] = OWNER.exec(readlinkSync(ownerLink(id))) ?? [];
+    return pid === undefined || startTime === undefined ? undefined : { pid: Number(pid), startTime };
+  } catch (error) {
+    if (hasCode(error, "ENOENT", "EINVAL")) return undefined;
+    throw error;
   }
 }

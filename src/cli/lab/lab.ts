@@ -1,7 +1,7 @@
 import { styleText } from "node:util";
 import { describeError } from "../../base/errors.ts";
 import { type Agent, AgentError, agentCommand, agentReady, startAgents } from "./agents.ts";
-import { requireTools } from "./command.ts";
+import { hasCode } from "./error-code.ts";
 import { InterruptedError, Interrupts } from "./interrupts.ts";
 import { makeLabFolder } from "./lab-folder.ts";
 import { type LabOptions, labHelp, parseLabOptions } from "./options.ts";
@@ -9,6 +9,7 @@ import { probePairs, type Station } from "./pairs.ts";
 import { inParallel } from "./parallel.ts";
 import { type LabPlan, planLab } from "./plan.ts";
 import { attachPod } from "./pods.ts";
+import { requireLabCanRun } from "./preflight.ts";
 import { AgentProxy } from "./proxy.ts";
 import { abandonedLabs, killAgents, removeLab } from "./removal.ts";
 import { type LabReport, type Paint, reportJson, reportText, succeeded } from "./report.ts";
@@ -30,8 +31,7 @@ export async function runLab(args: readonly string[]): Promise<number> {
     await print(labHelp());
     return 0;
   }
-  if (process.getuid?.() !== 0) throw new Error("the lab makes network namespaces, which needs root: run it with sudo");
-  requireTools();
+  requireLabCanRun();
   // A terminal or a pipe that is gone must not keep the lab from cleaning up.
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
 
@@ -139,8 +139,11 @@ async function stay({ id, nodes: [first] }: LabPlan, signal: AbortSignal): Promi
 
 /** Resolves when the text is handed over, so that ending the process does not cut it off, or nobody reads it any more. */
 function print(text: string): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  process.stdout.write(text, () => resolve());
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  process.stdout.write(text, (error) => {
+    if (error && !hasCode(error, "EPIPE")) reject(new Error("can't write to stdout", { cause: error }));
+    else resolve();
+  });
   return promise;
 }
 

@@ -37,7 +37,7 @@ const OPTIONS = {
     usage: `nodes to make, ${LEAST_NODES} to ${MOST_NODES}; 3 if not given`,
     schema: v.optional(nodeCount, "3"),
   },
-  once: { usage: "end after the report; exit code 0 only if every pair reached", schema: ON },
+  once: { usage: "end by itself; exit code 0 only if every pair reached", schema: ON },
   output: {
     short: "o",
     value: "FORMAT",
@@ -122,9 +122,9 @@ export function labHelp(): string {
   const width = Math.max(...rows.map(([left]) => left.length));
   return `Usage: tartan lab [OPTION]...
 
-Brings up a VXLAN overlay on this machine and shows that it works. Each node is a
-network namespace with an agent in it, and has one pod; every pod is pinged from
-every other. The host's own network stays as it is. Needs root.
+Brings up a VXLAN overlay on this machine and shows that it works. Each node is
+a network namespace with an agent in it, and has one pod; every pod is pinged
+from every other. The host's own network stays as it is. Needs root.
 
 Options:
 ${rows.map(([left, usage]) => `  ${left.padEnd(width)}  ${usage}`).join("\n")}
@@ -137,9 +137,9 @@ Examples:
 While a lab stays (ID and ports are in what it prints):
   curl http://127.0.0.1:PORT/debug/state
   ip netns exec tartan-lab-ID-n1 ip route flush dev flannel.1
-  ip netns exec tartan-lab-ID-pod1 ping ADDRESS   (SUBNET.2 of another node)
+  ip netns exec tartan-lab-ID-pod1 ping ADDRESS   (.2 of another node's subnet)
 
-Exit code: 0 every pair reached and was seen in VXLAN, 1 not so or no lab could be
-made, 2 wrong options, 130 or 143 interrupted before the report.
+Exit code: 0 every pair reached and was seen in VXLAN, 1 not so or no lab could
+be made, 2 wrong options, 130 or 143 interrupted before the report.
 `;
 }

@@ -38,7 +38,7 @@ export function podAddress({ gateway, length }: PodNetwork): Address {
 }
 
 /** `ip` commands for the node's namespace: a bridge with the pod's veth, as a CNI plugin makes it. */
-export function bridgeCommands({ podNamespace }: LabNode, { gateway, length, mtu }: PodNetwork): string[] {
+function bridgeCommands({ podNamespace }: LabNode, { gateway, length, mtu }: PodNetwork): string[] {
   return [
     `link add cni0 mtu ${mtu} type bridge`,
     `address add ${gateway}/${length} broadcast + dev cni0`,
@@ -49,7 +49,7 @@ export function bridgeCommands({ podNamespace }: LabNode, { gateway, length, mtu
 }
 
 /** `ip` commands for the pod's namespace. */
-export function podCommands(network: PodNetwork): string[] {
+function podCommands(network: PodNetwork): string[] {
   return [
     "link set lo up",
     `address add ${podAddress(network)}/${network.length} broadcast + dev eth0`,

@@ -30,7 +30,7 @@ async function makeNamespaces({ switchNamespace, nodes }: LabPlan, signal: Abort
 }
 
 /** `ip` commands for the switch's namespace: a bridge with one port for each node. */
-export function switchCommands({ nodes }: LabPlan): string[] {
+function switchCommands({ nodes }: LabPlan): string[] {
   return [
     "link set lo up",
     "link add br0 type bridge",
@@ -43,7 +43,7 @@ export function switchCommands({ nodes }: LabPlan): string[] {
 }
 
 /** `ip` commands for the node's namespace. */
-export function nodeCommands({ address }: LabNode, { gateway, underlay }: LabPlan): string[] {
+function nodeCommands({ address }: LabNode, { gateway, underlay }: LabPlan): string[] {
   return [
     "link set lo up",
     `address add ${address}/${underlay.length} broadcast + dev eth0`,

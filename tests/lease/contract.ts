@@ -1,0 +1,323 @@
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import type { Lease } from "../../src/lease/lease.ts";
+import { LeaseLostError, type LeaseRequest, type LeaseSource, OutOfSubnetsError } from "../../src/lease/source.ts";
+import { encodeAttributes } from "../../src/lease/wire.ts";
+import { containsPrefix, overlaps } from "../../src/net/prefix.ts";
+import { eventually } from "../support/wait.ts";
+import { Follower } from "./follower.ts";
+import { attributesOf, macOf, NETWORK, networkOf, prefix, requestOf } from "./samples.ts";
+
+/** One store, made for one test. The optional parts say what the kind of store can do; what can't be done is not tested. */
+export interface StoreUnderTest extends AsyncDisposable {
+  /** one more client of the store */
+  open(): LeaseSource;
+  /** What must be there before node `n` can take a lease (Kubernetes: its Node object). */
+  prepare?(n: number): Promise<void>;
+  /** takes a record out of the store behind everybody's back */
+  remove(key: string): Promise<void>;
+  /** where subnets are given out by the drivers, and records are kept in flannel's wire form */
+  readonly allocating?: {
+    putRaw(key: string, value: string): Promise<void>;
+    clear(): Promise<void>;
+  };
+  /** where leases end by time: lets so much of it pass for all clients */
+  readonly expiry?: { readonly ttlMs: number; pass(ms: number): Promise<void> };
+}
+
+export interface Capabilities {
+  readonly allocating: boolean;
+  readonly expiring: boolean;
+}
+
+/** What every driver must do. `create` makes an empty store. */
+export function leaseSourceContract(
+  name: string,
+  { allocating, expiring }: Capabilities,
+  create: () => Promise<StoreUnderTest>,
+): void {
+  const never = new AbortController().signal;
+  let store: StoreUnderTest;
+  const opened: LeaseSource[] = [];
+  const followers: Follower[] = [];
+
+  beforeEach(async () => {
+    store = await create();
+  });
+
+  afterEach(async () => {
+    for (const follower of followers.splice(0)) await follower[Symbol.asyncDispose]();
+    for (const source of opened.splice(0)) source.close();
+    await store[Symbol.asyncDispose]();
+  });
+
+  function open(): LeaseSource {
+    const source = store.open();
+    opened.push(source);
+    return source;
+  }
+
+  function follow(source = open(), network = NETWORK): Follower {
+    const follower = new Follower(source, network);
+    followers.push(follower);
+    return follower;
+  }
+
+  async function acquire(n: number, changes: Partial<LeaseRequest> = {}, source = open()): Promise<Lease> {
+    await store.prepare?.(n);
+    return source.acquire(requestOf(n, changes), NETWORK, never);
+  }
+
+  const raw = () => {
+    if (store.allocating === undefined) throw new Error("the store under test lacks what it claims to have");
+    return store.allocating;
+  };
+  const time = () => {
+    if (store.expiry === undefined) throw new Error("the store under test lacks what it claims to have");
+    return store.expiry;
+  };
+
+  describe(`${name}: a lease`, () => {
+    test("is what the node asked for, with a subnet of the network", async () => {
+      const lease = await acquire(1);
+      expect(lease).toMatchObject({
+        publicIPs: { 4: "172.31.0.1" },
+        backendType: "vxlan",
+        vteps: attributesOf(1).vteps,
+      });
+      const subnet = lease.subnets[4];
+      expect(subnet && containsPrefix(prefix("10.244.0.0/16"), subnet)).toBe(true);
+    });
+
+    test("stays the node's when it comes again, with the MAC that is published", async () => {
+      const lease = await acquire(1);
+      const again = await acquire(1, { vteps: { 4: { vni: 1, mac: macOf(99) } } });
+      expect(again).toMatchObject({ key: lease.key, subnets: lease.subnets, vteps: lease.vteps });
+    });
+
+    test("publishes what the node says when it says something else", async () => {
+      const source = open();
+      const lease = await acquire(1, {}, source);
+      const follower = follow();
+      const vteps = { 4: { vni: 7, mac: macOf(99) } };
+      expect(await acquire(1, { vteps }, source)).toMatchObject({ key: lease.key, subnets: lease.subnets, vteps });
+      await follower.until("the new VTEP", ({ leases }) => leases[0]?.vteps[4]?.vni === 7);
+      expect(follower.latest?.leases).toMatchObject([{ key: lease.key, vteps }]);
+    });
+
+    test("can be renewed while it is there", async () => {
+      const source = open();
+      const lease = await acquire(1, {}, source);
+      expect(await source.renew(lease, never)).toMatchObject({ key: lease.key, subnets: lease.subnets });
+      await store.remove(lease.key);
+      await expect(source.renew(lease, never)).rejects.toThrow(LeaseLostError);
+    });
+
+    test("is not taken for a node that gave up", async () => {
+      const source = open();
+      const reason = new Error("given up");
+      await store.prepare?.(1);
+      await expect(source.acquire(requestOf(1), NETWORK, AbortSignal.abort(reason))).rejects.toBe(reason);
+      expect((await follow().until("any snapshot", () => true)).leases).toEqual([]);
+    });
+  });
+
+  describe(`${name}: a watch`, () => {
+    test("begins with all that is there, one's own lease included", async () => {
+      const source = open();
+      const leases = [await acquire(1, {}, source), await acquire(2), await acquire(3)];
+      const snapshot = await follow(source).until("the first snapshot", () => true);
+      expect(snapshot.leases).toEqual(leases.toSorted((a, b) => (a.key < b.key ? -1 : 1)));
+      expect(snapshot.rejected).toEqual([]);
+      expect(source.contact.error).toBeUndefined();
+      expect(source.contact.lastContactAt).toBeNumber();
+    });
+
+    test("of an empty store begins as well", async () => {
+      expect(await follow().until("the first snapshot", () => true)).toMatchObject({ leases: [], rejected: [] });
+    });
+
+    test("tells the others of each change in 300 ms", async () => {
+      const source = open();
+      const follower = follow();
+      await follower.untilKeys([]);
+      const taken: number[] = [];
+      const keys: string[] = [];
+      for (let n = 1; n <= 5; n++) {
+        keys.push((await acquire(n, {}, source)).key);
+        const start = performance.now();
+        await follower.untilKeys(keys);
+        taken.push(performance.now() - start);
+      }
+      for (const key of keys.splice(0, 4)) {
+        await store.remove(key);
+        const start = performance.now();
+        await follower.until("that it is gone", ({ leases }) => !leases.some((lease) => lease.key === key));
+        taken.push(performance.now() - start);
+      }
+      // The usual time; a single one may meet a machine that is busy.
+      expect(taken.toSorted((a, b) => a - b)[4]).toBeLessThan(300);
+    });
+
+    test("keeps the objects of leases that did not change", async () => {
+      const source = open();
+      const follower = follow(source);
+      const [one, two] = [await acquire(1), await acquire(2)];
+      const before = await follower.untilKeys([one.key, two.key]);
+      const three = await acquire(3);
+      const after = await follower.untilKeys([one.key, two.key, three.key]);
+      for (const lease of before.leases) expect(after.leases).toContain(lease);
+    });
+
+    test("gives a slow reader the latest, not each one in between", async () => {
+      const stop = new AbortController();
+      const slow = open().watch(NETWORK, stop.signal)[Symbol.asyncIterator]();
+      expect((await slow.next()).value).toMatchObject({ leases: [] });
+      const source = open();
+      for (let n = 1; n <= 20; n++) await acquire(n, {}, source);
+      await follow(source).until("all 20 leases", ({ leases }) => leases.length === 20);
+      let reads = 0;
+      for (let count = 0; count < 20; reads++) count = (await slow.next()).value?.leases.length ?? 20;
+      // One may have been on its way when the reader fell asleep.
+      expect(reads).toBeLessThanOrEqual(2);
+      stop.abort();
+      expect((await slow.next()).done).toBe(true);
+    });
+
+    test("ends when it is aborted, or before it began, and when the source is closed", async () => {
+      const source = open();
+      const follower = follow(source);
+      await follower.untilKeys([]);
+      await follower[Symbol.asyncDispose]();
+      expect(follower.ended).toBe(true);
+      const early = source.watch(NETWORK, AbortSignal.abort())[Symbol.asyncIterator]();
+      expect((await early.next()).done).toBe(true);
+      const closed = follow(source);
+      await closed.untilKeys([]);
+      source.close();
+      await eventually(() => closed.ended, { within: 10_000, what: "the watch ends with its source" });
+    });
+  });
+
+  describe.if(allocating)(`${name}: subnets`, () => {
+    test("are given as before if nobody else has them", async () => {
+      const previous = { 4: prefix("10.244.200.0/24") };
+      expect((await acquire(1, { previous })).key).toBe("10.244.200.0-24");
+      expect((await acquire(2, { previous })).key).not.toBe("10.244.200.0-24");
+    });
+
+    test("are never given twice, however many nodes start at once", async () => {
+      const leases = await Promise.all(Array.from({ length: 50 }, (_, n) => acquire(n + 1)));
+      const subnets = leases.flatMap((lease) => Object.values(lease.subnets));
+      for (const [i, subnet] of subnets.entries()) {
+        expect(subnets.slice(i + 1).filter((other) => overlaps(subnet, other))).toEqual([]);
+      }
+      const snapshot = await follow().untilKeys(leases.map(({ key }) => key));
+      expect(snapshot.rejected).toEqual([]);
+    });
+
+    test("run out, and the error says of what", async () => {
+      const small = networkOf({ 4: { network: "10.244.0.0/24", length: 26 } });
+      const source = open();
+      const leases: Lease[] = [];
+      for (let n = 1; n <= 3; n++) leases.push(await source.acquire(requestOf(n), small, never));
+      const fourth = () => source.acquire(requestOf(4), small, never);
+      await expect(fourth()).rejects.toThrow(OutOfSubnetsError);
+      await expect(fourth()).rejects.toThrow("10.244.0.64 to 10.244.0.192");
+      expect(source.contact.error).toBeUndefined();
+      await store.remove(leases[1]?.key ?? "");
+      expect((await fourth()).key).toBe(leases[1]?.key ?? "");
+    });
+
+    test("of a lease that does not fit a changed network are given up", async () => {
+      const source = open();
+      const lease = await acquire(1, {}, source);
+      const network = networkOf({ 4: { network: "10.99.0.0/16" } });
+      const moved = await source.acquire(requestOf(1, { previous: lease.subnets }), network, never);
+      expect(moved.key).toStartWith("10.99.");
+      expect((await follow(source, network).until("a snapshot", () => true)).rejected).toEqual([]);
+    });
+  });
+
+  describe.if(allocating)(`${name}: records of others`, () => {
+    test("that make no sense are rejected with a reason while the good ones go on", async () => {
+      const good = await acquire(1);
+      const follower = follow();
+      const garbage: Readonly<Record<string, string>> = {
+        "10.244.210.0-24": "",
+        "10.244.211.0-24": "\0\u{1f980} not JSON",
+        "10.244.212.0-24": "null",
+        "10.244.213.0-24": "{}",
+        "10.244.214.0-24": '{"PublicIP":"x","BackendType":"vxlan"}',
+        "10.244.215.0-24":
+          '{"PublicIP":"172.31.9.9","BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"01:00:00:00:00:00"}}',
+        "10.244.216.0-24": encodeAttributes(attributesOf(1)),
+        "10.244.217.5-24": encodeAttributes(attributesOf(17)),
+        "10.245.0.0-24": encodeAttributes(attributesOf(18)),
+        "not-a-subnet": encodeAttributes(attributesOf(19)),
+      };
+      for (const [key, value] of Object.entries(garbage)) await raw().putRaw(key, value);
+      const isRight = ({ rejected }: { rejected: readonly unknown[] }) => rejected.length === 10;
+      const snapshot = await follower.until("ten rejected records", isRight);
+      expect(snapshot.leases).toMatchObject([{ key: good.key }]);
+      expect(snapshot.rejected.map(({ key }) => key).sort()).toEqual(Object.keys(garbage).sort());
+      for (const { reason } of snapshot.rejected) expect(reason).not.toBe("");
+      // What they name is nobody's to give away, and the next node gets something else.
+      const next = await acquire(2, { previous: { 4: prefix("10.244.210.0/24") } });
+      expect(Object.keys(garbage)).not.toContain(next.key);
+      await follower.untilKeys([good.key, next.key]);
+    });
+
+    test("of another backend type are leases without a VTEP", async () => {
+      const follower = follow();
+      await follower.untilKeys([]);
+      await raw().putRaw("10.244.5.0-24", encodeAttributes({ ...attributesOf(1), backendType: "host-gw", vteps: {} }));
+      const { leases } = await follower.untilKeys(["10.244.5.0-24"]);
+      expect(leases).toMatchObject([{ backendType: "host-gw", vteps: {}, publicIPs: { 4: "172.31.0.1" } }]);
+    });
+
+    test("over our own are noticed: the lease is lost, and can be taken anew", async () => {
+      const source = open();
+      const lease = await acquire(1, {}, source);
+      await raw().putRaw(lease.key, encodeAttributes(attributesOf(2)));
+      await expect(source.renew(lease, never)).rejects.toThrow(LeaseLostError);
+      const again = await acquire(1, { previous: lease.subnets }, source);
+      expect(again.key).not.toBe(lease.key);
+      await raw().putRaw(again.key, "garbage");
+      await expect(source.renew(again, never)).rejects.toThrow(LeaseLostError);
+    });
+
+    test("may all vanish: the snapshot is empty, and the lease can be taken with the subnet of before", async () => {
+      const source = open();
+      const lease = await acquire(1, {}, source);
+      const follower = follow(source);
+      await follower.untilKeys([lease.key]);
+      await raw().clear();
+      await follower.untilKeys([]);
+      expect((await acquire(1, { previous: lease.subnets }, source)).key).toBe(lease.key);
+      await follower.untilKeys([lease.key]);
+    });
+  });
+
+  describe.if(expiring)(`${name}: time`, () => {
+    test("takes a lease that is not renewed out of the snapshots, and its subnet is free again", async () => {
+      const source = open();
+      const [stale, kept] = [await acquire(1), await acquire(2, {}, source)];
+      const follower = follow();
+      await follower.untilKeys([stale.key, kept.key]);
+      await time().pass(time().ttlMs * 0.6);
+      const renewed = await source.renew(kept, never);
+      expect(renewed.expiresAt ?? 0).toBeGreaterThan(kept.expiresAt ?? Number.POSITIVE_INFINITY);
+      expect(renewed.createdAt).toBe(kept.createdAt);
+      await time().pass(time().ttlMs * 0.6);
+      await follower.untilKeys([kept.key]);
+      expect((await acquire(3, { previous: stale.subnets })).key).toBe(stale.key);
+      await follower.untilKeys([stale.key, kept.key]);
+    });
+
+    test("gives a lease that is taken again a whole life", async () => {
+      const lease = await acquire(1);
+      await time().pass(time().ttlMs * 0.5);
+      expect((await acquire(1)).expiresAt ?? 0).toBeGreaterThan(lease.expiresAt ?? Number.POSITIVE_INFINITY);
+    });
+  });
+}
