@@ -2,6 +2,7 @@ import { describeError } from "../base/errors.ts";
 import { configureLogs, logger } from "../base/log.ts";
 import { VERSION } from "../base/version.ts";
 import type { AgentFlags } from "../config/flags.ts";
+import { readNetConf } from "../config/read-net-conf.ts";
 import { notifyServiceManager } from "../ffi/notify.ts";
 import { openEmbeddedStore } from "../lease/embedded.ts";
 import type { LeaseSource } from "../lease/source.ts";
@@ -17,7 +18,7 @@ const STOP_MS = 800;
 
 function openLeaseSource(flags: AgentFlags): LeaseSource {
   if (flags.leaseStore === undefined) throw new Error("no lease source is configured");
-  return openEmbeddedStore({ path: flags.leaseStore });
+  return openEmbeddedStore({ path: flags.leaseStore, readNetwork: () => readNetConf(flags.netConfigPath) });
 }
 
 /**

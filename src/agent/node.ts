@@ -7,7 +7,6 @@ import type { AgentFlags } from "../config/flags.ts";
 import type { ExternalInterface } from "../config/interface.ts";
 import { formatListenAddress } from "../config/listen-address.ts";
 import type { NetworkConfig } from "../config/network.ts";
-import { readNetConf } from "../config/read-net-conf.ts";
 import type { Desired } from "../desired/desired.ts";
 import { plan } from "../desired/plan.ts";
 import { vxlanDeviceName } from "../desired/vxlan.ts";
@@ -15,7 +14,7 @@ import { inventoryOf } from "../kernel/read.ts";
 import { KernelReconciler } from "../kernel/reconciler.ts";
 import { LeaseKeeper } from "../lease/keeper.ts";
 import type { Lease, Snapshot } from "../lease/lease.ts";
-import type { LeaseRequest, LeaseSource } from "../lease/source.ts";
+import type { LeaseRequest, LeaseSource, SourceSettings } from "../lease/source.ts";
 import { familiesOf, mapFamilies, type PerFamily } from "../net/family.ts";
 import { type Mac, randomMac } from "../net/mac.ts";
 import type { Facts, Finding } from "../status/facts.ts";
@@ -58,8 +57,7 @@ export class Node {
   readonly #timers: Timer[] = [];
   #pruneTimer: Timer | undefined;
   readonly #randomMacs: PerFamily<Mac> = {};
-  #network: NetworkConfig | undefined;
-  #networkWarnings: readonly string[] = [];
+  #settings: SourceSettings | undefined;
   #kernel: KernelReconciler | undefined;
   #external: ExternalInterface | undefined;
   #keeper: LeaseKeeper | undefined;
@@ -117,8 +115,8 @@ export class Node {
         healthz: flags.healthz ? formatListenAddress(flags.healthz) : null,
       },
       defaultsOff: defaultsOff(),
-      ...(this.#network === undefined ? {} : { network: this.#network }),
-      networkWarnings: this.#networkWarnings,
+      ...(this.#settings === undefined ? {} : { network: this.#settings.network }),
+      networkWarnings: this.#settings?.warnings ?? [],
       ...(this.#external === undefined ? {} : { external: this.#external }),
       source: { kind: source.kind, location: source.location, contact: source.contact },
       ...(own === undefined ? {} : { own }),
@@ -159,11 +157,12 @@ export class Node {
 
   /** Goes as far as the inputs allow; what is in the way of more ends up in `problems`. */
   async #cycle(causes: readonly string[], problems: Finding[]): Promise<void> {
-    const network = await this.#readNetwork(problems);
-    if (network === undefined) return;
+    const settings = await this.#readSettings(problems);
+    if (settings === undefined) return;
+    const { network } = settings;
     const kernel = this.#openKernel(network);
     const actual = await kernel.actual();
-    const external = this.#chooseExternal(network, inventoryOf(actual), problems);
+    const external = this.#chooseExternal(settings, inventoryOf(actual), problems);
     if (external === undefined) return;
     const request = this.#request(network, external, [...actual.links.values()]);
     const keeper = this.#keepLease(network, request);
@@ -193,17 +192,15 @@ export class Node {
     }
   }
 
-  async #readNetwork(problems: Finding[]): Promise<NetworkConfig | undefined> {
-    if (this.#network !== undefined) return this.#network;
+  async #readSettings(problems: Finding[]): Promise<SourceSettings | undefined> {
+    if (this.#settings !== undefined) return this.#settings;
     try {
-      const { config, warnings } = await readNetConf(this.#options.flags.netConfigPath);
-      for (const warning of warnings) log.warn("{warning}", { warning });
-      this.#networkWarnings = warnings;
-      this.#network = config;
+      this.#settings = await this.#options.source.settings(this.#stopping.signal);
+      for (const warning of this.#settings.warnings) log.warn("{warning}", { warning });
     } catch (error) {
       problems.push({ condition: "config", message: describeError(error) });
     }
-    return this.#network;
+    return this.#settings;
   }
 
   #openKernel(network: NetworkConfig): KernelReconciler {
@@ -220,17 +217,18 @@ export class Node {
   /** Pods come and go with an interface each; only a change of the external one concerns us. */
   #onInterfaces(): void {
     const actual = this.#kernel?.known;
-    if (actual === undefined || this.#network === undefined) return;
-    const found = this.#tryExternal(this.#network, inventoryOf(actual));
+    if (actual === undefined || this.#settings === undefined) return;
+    const found = this.#tryExternal(this.#settings, inventoryOf(actual));
     if (found instanceof Error ? this.#external !== undefined : !Bun.deepEquals(found, this.#external)) {
       this.#loop.mark("external interface changed");
     }
   }
 
-  #tryExternal(network: NetworkConfig, inventory: ReturnType<typeof inventoryOf>): ExternalInterface | Error {
-    const { iface, ifaceRegex, publicIPs } = this.#options.flags;
+  #tryExternal(settings: SourceSettings, inventory: ReturnType<typeof inventoryOf>): ExternalInterface | Error {
+    const { iface, ifaceRegex, publicIPs: given } = this.#options.flags;
+    const publicIPs = { ...given, ...settings.publicIPs };
     try {
-      return chooseExternalInterface(inventory, { iface, ifaceRegex, publicIPs }, familiesOf(network.ranges));
+      return chooseExternalInterface(inventory, { iface, ifaceRegex, publicIPs }, familiesOf(settings.network.ranges));
     } catch (error) {
       return error instanceof Error ? error : new Error(String(error));
     }
@@ -238,11 +236,11 @@ export class Node {
 
   /** Without a suitable interface the last one stays in use: what is programmed is not torn down. */
   #chooseExternal(
-    network: NetworkConfig,
+    settings: SourceSettings,
     inventory: ReturnType<typeof inventoryOf>,
     problems: Finding[],
   ): ExternalInterface | undefined {
-    const found = this.#tryExternal(network, inventory);
+    const found = this.#tryExternal(settings, inventory);
     if (found instanceof Error) problems.push({ condition: "interface", message: describeError(found) });
     else if (!Bun.deepEquals(found, this.#external)) {
       const { name, mtu, addresses, publicIPs } = found;
@@ -333,6 +331,14 @@ export class Node {
     return false;
   }
 
+  async #announceReady(): Promise<void> {
+    try {
+      await this.#options.source.announceReady(this.#stopping.signal);
+    } catch (error) {
+      log.error("could not tell the cluster that this node is ready: {error}", { error: describeError(error) });
+    }
+  }
+
   /** Each problem is logged when it appears, and readiness when it comes and goes. */
   #reportProblems(problems: Finding[]): void {
     const had = new Set(this.#problems.map(({ message }) => message));
@@ -343,7 +349,9 @@ export class Node {
     const { ready, reasons } = readiness(this.facts());
     if (ready === this.#ready) return;
     this.#ready = ready;
-    if (ready) log.info("ready");
-    else log.warn("not ready any more: {reasons}", { reasons: reasons.map(({ message }) => message).join("; ") });
+    if (ready) {
+      log.info("ready");
+      void this.#announceReady();
+    } else log.warn("not ready any more: {reasons}", { reasons: reasons.map(({ message }) => message).join("; ") });
   }
 }

@@ -17,12 +17,15 @@ import {
   type LeaseSource,
   OutOfSubnetsError,
   type SourceContact,
+  type SourceSettings,
 } from "./source.ts";
 import { encodeAttributes, formatSubnetKey } from "./wire.ts";
 
 const log = logger("lease");
 
 export interface EmbeddedStoreOptions {
+  /** reads the network's configuration, which this store does not keep */
+  readonly readNetwork: () => Promise<{ config: NetworkConfig; warnings: readonly string[] }>;
   /** of the SQLite file; it and its directory are made if need be */
   readonly path: string;
   /** a lease's life in milliseconds; flannel's 24 h unless given */
@@ -68,6 +71,7 @@ class EmbeddedStore implements LeaseSource {
   readonly kind = "embedded";
   readonly onLost = "acquire";
   readonly location: string;
+  readonly #readNetwork: EmbeddedStoreOptions["readNetwork"];
   readonly #ttl: number;
   readonly #now: () => number;
   readonly #random: () => number;
@@ -81,8 +85,9 @@ class EmbeddedStore implements LeaseSource {
   #lastContactAt: number | undefined;
   #error: LeaseStoreError | undefined;
 
-  constructor({ path, ttlMs = DAY, now = Date.now, random = Math.random }: EmbeddedStoreOptions) {
+  constructor({ path, readNetwork, ttlMs = DAY, now = Date.now, random = Math.random }: EmbeddedStoreOptions) {
     this.location = resolve(path);
+    this.#readNetwork = readNetwork;
     this.#ttl = ttlMs;
     this.#now = now;
     this.#random = random;
@@ -94,6 +99,14 @@ class EmbeddedStore implements LeaseSource {
       ...(this.#error === undefined ? {} : { error: this.#error }),
     };
   }
+
+  async settings(): Promise<SourceSettings> {
+    const { config, warnings } = await this.#readNetwork();
+    return { network: config, warnings, publicIPs: {} };
+  }
+
+  /** Nobody waits for it on one machine. */
+  async announceReady(): Promise<void> {}
 
   acquire(request: LeaseRequest, network: NetworkConfig, signal: AbortSignal): Promise<Lease> {
     return this.#write(signal, (store) => {

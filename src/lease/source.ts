@@ -1,4 +1,5 @@
 import type { NetworkConfig } from "../config/network.ts";
+import type { Address } from "../net/address.ts";
 import type { PerFamily } from "../net/family.ts";
 import type { Prefix } from "../net/prefix.ts";
 import type { Lease, LeaseAttributes, Snapshot } from "./lease.ts";
@@ -14,6 +15,15 @@ export interface SourceContact {
   readonly lastContactAt?: number;
   /** undefined while in contact */
   readonly error?: Error;
+}
+
+/** What a source, or the file that it goes with, says before there is a lease. */
+export interface SourceSettings {
+  readonly network: NetworkConfig;
+  /** about the network's configuration: unknown keys and the like */
+  readonly warnings: readonly string[];
+  /** addresses that the store has for this node to publish; they win over --public-ip (flannel: `node-public-ip`) */
+  readonly publicIPs: PerFamily<Address>;
 }
 
 /**
@@ -33,6 +43,12 @@ export interface LeaseSource {
   readonly onLost: "acquire" | "exit";
 
   /**
+   * The pod network's configuration and what is set for this node.
+   * @throws Error that says what is missing; the caller tries again
+   */
+  settings(signal: AbortSignal): Promise<SourceSettings>;
+
+  /**
    * Takes this node's lease, or takes it back: one with the same public address, else the previous subnet if nobody has
    * it, else a free one. The published VTEP MAC is kept. Calling it again with other attributes publishes those.
    * @throws OutOfSubnetsError, or an error with its cause when the source can't be reached or holds garbage
@@ -50,6 +66,9 @@ export interface LeaseSource {
    * outside the network are among the rejected. Ends when the signal aborts or the source is closed.
    */
   watch(network: NetworkConfig, signal: AbortSignal): AsyncIterable<Snapshot>;
+
+  /** Tells the cluster that this node's pods have their network, where there is somebody to tell. */
+  announceReady(signal: AbortSignal): Promise<void>;
 
   close(): void;
 }

@@ -4,7 +4,7 @@
 import { rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { openEmbeddedStore } from "../../src/lease/embedded.ts";
-import { NETWORK, requestOf } from "./samples.ts";
+import { NETWORK, readSampleNetwork, requestOf } from "./samples.ts";
 
 const [path = "", state] = process.argv.slice(2);
 const folder = dirname(path);
@@ -24,7 +24,7 @@ const disturb: Readonly<Record<string, () => void>> = {
 };
 
 async function acquire(n: number): Promise<void> {
-  const source = openEmbeddedStore({ path });
+  const source = openEmbeddedStore({ readNetwork: readSampleNetwork, path });
   try {
     await source.acquire(requestOf(n), NETWORK, new AbortController().signal);
   } finally {

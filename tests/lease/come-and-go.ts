@@ -2,7 +2,7 @@
 // watch and no timer is left: `bun come-and-go.ts PATH`. A process that the tests start.
 import { readdirSync, readlinkSync } from "node:fs";
 import { openEmbeddedStore } from "../../src/lease/embedded.ts";
-import { NETWORK, requestOf } from "./samples.ts";
+import { NETWORK, readSampleNetwork, requestOf } from "./samples.ts";
 
 function targetOf(descriptor: string): string {
   try {
@@ -15,7 +15,7 @@ function targetOf(descriptor: string): string {
 
 const [path = ""] = process.argv.slice(2);
 const stop = new AbortController();
-const source = openEmbeddedStore({ path });
+const source = openEmbeddedStore({ readNetwork: readSampleNetwork, path });
 await source.acquire(requestOf(1), NETWORK, stop.signal);
 for await (const { leases } of source.watch(NETWORK, stop.signal)) if (leases.length === 1) stop.abort();
 source.close();

@@ -3,6 +3,7 @@ import { openEmbeddedStore } from "../../src/lease/embedded.ts";
 import type { LeaseSource } from "../../src/lease/source.ts";
 import { TemporaryFolder } from "../support/temp.ts";
 import type { StoreUnderTest } from "./contract.ts";
+import { readSampleNetwork } from "./samples.ts";
 
 /** An embedded store of its own, with a clock that can be moved. */
 export class EmbeddedSample implements StoreUnderTest {
@@ -26,7 +27,12 @@ export class EmbeddedSample implements StoreUnderTest {
 
   open(): LeaseSource {
     const { path } = this;
-    const source = openEmbeddedStore({ path, ttlMs: this.expiry.ttlMs, now: () => Date.now() + this.#shift });
+    const source = openEmbeddedStore({
+      readNetwork: readSampleNetwork,
+      path,
+      ttlMs: this.expiry.ttlMs,
+      now: () => Date.now() + this.#shift,
+    });
     this.#sources.push(source);
     return source;
   }

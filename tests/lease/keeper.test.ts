@@ -53,6 +53,12 @@ class FakeSource implements LeaseSource {
   }
 
   async *watch(): AsyncGenerator<Snapshot> {}
+  async settings() {
+    return { network: NETWORK, warnings: [], publicIPs: {} };
+  }
+
+  async announceReady() {}
+
   close(): void {}
 
   snapshot(changes: Partial<Snapshot> = {}): Snapshot {

@@ -44,6 +44,12 @@ export function networkOf(ranges: PerFamily<RangeSample>): NetworkConfig {
 
 export const NETWORK = networkOf({ 4: { network: "10.244.0.0/16" } });
 
+/** Stands for reading net-conf.json. */
+export const readSampleNetwork = async (): Promise<{ config: NetworkConfig; warnings: string[] }> => ({
+  config: NETWORK,
+  warnings: [],
+});
+
 /** What node number `n` publishes. */
 export function attributesOf(n: number): LeaseAttributes {
   return {
