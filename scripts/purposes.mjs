@@ -36,6 +36,7 @@ export const PACKAGES = {
   "iputils-ping": command("ping"),
   iptables: command("iptables"),
   nftables: command("nft"),
+  openssl: command("openssl"),
   "containernetworking-plugins": {
     provides: "the CNI plugin bridge",
     isPresent: () => within(["/usr/lib/cni", "/opt/cni/bin"], "bridge"),
@@ -51,5 +52,5 @@ const LAB = [...NETLINK, "iproute2", "iputils-ping", "iptables", "containernetwo
 export const PURPOSES = {
   build: { installed: [], unpacked: [] },
   lab: { installed: LAB, unpacked: [] },
-  test: { installed: [...LAB, "nftables"], unpacked: ["etcd-server", "etcd-client"] },
+  test: { installed: [...LAB, "nftables", "openssl"], unpacked: ["etcd-server", "etcd-client"] },
 };

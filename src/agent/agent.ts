@@ -2,24 +2,17 @@ import { describeError } from "../base/errors.ts";
 import { configureLogs, logger } from "../base/log.ts";
 import { VERSION } from "../base/version.ts";
 import type { AgentFlags } from "../config/flags.ts";
-import { readNetConf } from "../config/read-net-conf.ts";
 import { notifyServiceManager } from "../ffi/notify.ts";
-import { openEmbeddedStore } from "../lease/embedded.ts";
-import type { LeaseSource } from "../lease/source.ts";
 import { type Listener, listen } from "../status/listen.ts";
 import { readiness } from "../status/readiness.ts";
 import { debugApp, healthApp } from "../status/server.ts";
 import { Node } from "./node.ts";
+import { openLeaseSource } from "./sources.ts";
 
 const log = logger("agent");
 
 /** After a signal the agent is gone within a second, whatever hangs. */
 const STOP_MS = 800;
-
-function openLeaseSource(flags: AgentFlags): LeaseSource {
-  if (flags.leaseStore === undefined) throw new Error("no lease source is configured");
-  return openEmbeddedStore({ path: flags.leaseStore, readNetwork: () => readNetConf(flags.netConfigPath) });
-}
 
 /**
  * Runs this node's agent until a signal or until its lease is lost for good. The kernel's state stays as it is at the end.
@@ -38,7 +31,7 @@ export async function runAgent(
       end(0);
     });
   }
-  const source = openLeaseSource(flags);
+  const source = await openLeaseSource(flags);
   const nodeName = environment["NODE_NAME"];
   const notify = serviceNotifier(environment["NOTIFY_SOCKET"]);
   const node = new Node({

@@ -5,7 +5,7 @@ import type { LoopFacts } from "../status/facts.ts";
 
 const log = logger("loop");
 
-const BACKOFF: BackoffLimits = { first: 100, cap: 30_000 };
+const BACKOFF: BackoffLimits = { first: 100, cap: 5_000 };
 
 /**
  * Turns are at most this many a second in the long run, with as many at once before that: a drift is mended at once,
@@ -25,6 +25,9 @@ export class Loop {
   #lastTurnAt: number | undefined;
   #turns = 0;
   #failuresInARow = 0;
+  /** by the monotonic clock, as the rate allows */
+  #mayRunAt = 0;
+  #dueAt = Number.POSITIVE_INFINITY;
   #tokens = BURST;
   #tokensAt = performance.now();
 
@@ -46,7 +49,7 @@ export class Loop {
   mark(cause: string): void {
     if (this.#stopped) return;
     if (this.#causes.size < 10) this.#causes.add(cause);
-    if (this.#running === undefined) this.#schedule(0);
+    if (this.#running === undefined) this.#schedule(this.#mayRunAt - performance.now());
   }
 
   /** No further turn; resolves when the one under way has ended. */
@@ -56,23 +59,30 @@ export class Loop {
     await this.#running;
   }
 
+  /** The earliest of the times asked for counts, so that a stream of events does not put the turn off. */
   #schedule(delayMs: number): void {
+    const dueAt = performance.now() + Math.max(0, delayMs);
+    if (dueAt >= this.#dueAt) return;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
-      this.#running = this.#run().finally(() => {
-        this.#running = undefined;
-        if (this.#stopped) return;
-        if (this.#causes.size > 0) this.#schedule(this.#delayByRate());
-        else if (this.#failuresInARow > 0) {
-          this.#causes.add("retry");
-          this.#schedule(backoffDelay(this.#failuresInARow, BACKOFF));
-        }
-      });
-    }, delayMs);
+    this.#dueAt = dueAt;
+    this.#timer = setTimeout(
+      () => {
+        this.#dueAt = Number.POSITIVE_INFINITY;
+        this.#running = this.#run().finally(() => {
+          this.#running = undefined;
+          if (this.#stopped) return;
+          const delay = this.#delayByRate();
+          this.#mayRunAt = performance.now() + delay;
+          if (this.#causes.size > 0) this.#schedule(delay);
+          else if (this.#failuresInARow > 0) this.#schedule(backoffDelay(this.#failuresInARow, BACKOFF));
+        });
+      },
+      Math.max(0, delayMs),
+    );
   }
 
   async #run(): Promise<void> {
-    const causes = [...this.#causes];
+    const causes = this.#causes.size > 0 ? [...this.#causes] : ["retry"];
     this.#causes.clear();
     this.#busySince = Date.now();
     let complete = false;

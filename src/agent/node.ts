@@ -7,8 +7,7 @@ import type { AgentFlags } from "../config/flags.ts";
 import type { ExternalInterface } from "../config/interface.ts";
 import { formatListenAddress } from "../config/listen-address.ts";
 import type { NetworkConfig } from "../config/network.ts";
-import type { Desired } from "../desired/desired.ts";
-import { plan } from "../desired/plan.ts";
+import { type Plan, type PlanInput, plan } from "../desired/plan.ts";
 import { vxlanDeviceName } from "../desired/vxlan.ts";
 import { inventoryOf } from "../kernel/read.ts";
 import { KernelReconciler } from "../kernel/reconciler.ts";
@@ -31,6 +30,8 @@ const log = logger("agent");
  * may be on their way back, too.
  */
 const PRUNE_HOLD_MS = 10_000;
+
+const inputKeys = ["network", "external", "own", "leases"] as const;
 
 export interface NodeOptions {
   readonly flags: AgentFlags;
@@ -65,7 +66,7 @@ export class Node {
   /** the last snapshot, and the last one that has our own lease */
   #latest: Snapshot | undefined;
   #snapshot: Snapshot | undefined;
-  #planned: { inputs: readonly unknown[]; desired: Desired } | undefined;
+  #planned: Plan | undefined;
   #ready = false;
   #problems: Finding[] = [{ condition: "config", message: "starting" }];
 
@@ -177,11 +178,9 @@ export class Node {
       });
       return;
     }
-    const desired = this.#plan([network, external, own, snapshot.leases], () =>
-      plan({ network, external, own, leases: snapshot.leases }),
-    );
+    const { desired, delta } = this.#plan({ network, external, own, leases: snapshot.leases });
     const prune = this.#mayPrune(own.createdAt);
-    this.#record.add(causes, desired, prune, await kernel.reconcile(desired, { prune }));
+    this.#record.add(causes, desired, prune, await kernel.reconcile(desired, { prune }, delta));
     if (desired.devices.length === 0) return;
     try {
       const { flags } = this.#options;
@@ -314,12 +313,12 @@ export class Node {
     return this.#snapshot;
   }
 
-  #plan(inputs: readonly unknown[], make: () => Desired): Desired {
+  /** The plan for these inputs; the last one if they are still the same. */
+  #plan(input: PlanInput): Omit<Plan, "input"> {
     const before = this.#planned;
-    if (before?.inputs.every((input, at) => input === inputs[at])) return before.desired;
-    const desired = make();
-    this.#planned = { inputs, desired };
-    return desired;
+    if (before && inputKeys.every((key) => before.input[key] === input[key])) return { desired: before.desired };
+    this.#planned = plan(input, before);
+    return this.#planned;
   }
 
   #mayPrune(leaseCreatedAt: number | undefined): boolean {

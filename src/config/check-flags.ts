@@ -16,7 +16,12 @@ function isActive({ given, values }: ParsedFlags, name: FlagName): boolean {
  */
 export function flagProblems(parsed: ParsedFlags): string[] {
   const active = FLAG_NAMES.filter((name) => isActive(parsed, name));
-  return [...notAvailable(parsed, active), ...leaseSourceProblems(active), ...listenProblems(parsed)];
+  return [
+    ...notAvailable(parsed, active),
+    ...leaseSourceProblems(active),
+    ...pairProblems(parsed),
+    ...listenProblems(parsed),
+  ];
 }
 
 function notAvailable({ given }: ParsedFlags, active: readonly FlagName[]): string[] {
@@ -30,15 +35,32 @@ function notAvailable({ given }: ParsedFlags, active: readonly FlagName[]): stri
   });
 }
 
+/** The flags that choose a source; without one it is etcd, as in flanneld. */
+const CHOOSERS = ["lease-store", "kube-subnet-mgr"] as const;
+
 function leaseSourceProblems(active: readonly FlagName[]): string[] {
-  const others = active.filter((name) => !["embedded", undefined].includes(flagSpec(name).leaseSource));
-  if (active.includes("lease-store")) {
-    return others.map((name) => `--lease-store and ${dashed(name)} exclude each other: leases come from one source`);
-  }
-  if (active.includes("kube-subnet-mgr")) return [];
-  return [
-    "there is no lease source: flanneld's default, etcd, is not available in this build; give --lease-store=PATH",
-  ];
+  const chooser = CHOOSERS.find((name) => active.includes(name));
+  const chosen = chooser === undefined ? "etcd" : flagSpec(chooser).leaseSource;
+  const foreign = active.filter((name) => ![chosen, undefined].includes(flagSpec(name).leaseSource));
+  return foreign.map((name) =>
+    chooser === undefined
+      ? `${dashed(name)} needs --kube-subnet-mgr`
+      : `${dashed(chooser)} and ${dashed(name)} exclude each other: leases come from one source`,
+  );
+}
+
+/** Each is of no use without the other. */
+const PAIRS = [
+  ["etcd-certfile", "etcd-keyfile"],
+  ["etcd-username", "etcd-password"],
+] as const;
+
+function pairProblems({ given }: ParsedFlags): string[] {
+  return PAIRS.flatMap(([one, other]) => {
+    if (given.has(one) === given.has(other)) return [];
+    const [here, missing] = given.has(one) ? [one, other] : [other, one];
+    return [`${dashed(here)} needs ${dashed(missing)}`];
+  });
 }
 
 function listenProblems({ values }: ParsedFlags): string[] {

@@ -1,6 +1,8 @@
 import * as v from "valibot";
+import { Secret } from "../base/secret.ts";
 import { type Address, familyOf, parseAddress } from "../net/address.ts";
 import type { Family } from "../net/family.ts";
+import { EndpointsSchema } from "./etcd-endpoints.ts";
 import { parseGoBool, parseGoInt } from "./go-values.ts";
 import { compileInterfaceRegex } from "./iface-regex.ts";
 import { type ListenAddress, parseHost, parseListenAddress } from "./listen-address.ts";
@@ -37,6 +39,17 @@ export function int(min: number, max: number): FlagType<number> {
 export function text(label: string): FlagType<string> {
   return { label, mayBeEmpty: true, schema: v.string() };
 }
+
+export const SECRET: FlagType<Secret> = {
+  label: "PASSWORD",
+  mayBeEmpty: true,
+  schema: v.pipe(
+    v.string(),
+    v.transform((given) => new Secret(given)),
+  ),
+};
+
+export const ENDPOINTS: FlagType<readonly string[]> = { label: "URL,…", mayBeEmpty: true, schema: EndpointsSchema };
 
 export const PATH: FlagType<string> = {
   label: "PATH",

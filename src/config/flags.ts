@@ -1,4 +1,5 @@
 import { UsageError } from "../base/errors.ts";
+import type { Secret } from "../base/secret.ts";
 import type { Address } from "../net/address.ts";
 import type { PerFamily } from "../net/family.ts";
 import { flagProblems } from "./check-flags.ts";
@@ -11,8 +12,10 @@ export interface AgentFlags {
   readonly help: boolean;
   /** print the version and exit; likewise */
   readonly version: boolean;
-  /** file of the embedded store; undefined only with `help` or `version` */
+  /** file of the embedded store; undefined: leases are elsewhere */
   readonly leaseStore?: string;
+  /** undefined: leases are elsewhere */
+  readonly etcd?: EtcdFlags;
   readonly netConfigPath: string;
   readonly subnetFile: string;
   /** names or addresses, in order of preference */
@@ -30,6 +33,17 @@ export interface AgentFlags {
   /** seconds between full reconciles, 0 for none */
   readonly resyncSeconds: number;
   readonly renewMarginMinutes: number;
+}
+
+/** How etcd is reached. */
+export interface EtcdFlags {
+  /** `http://192.0.2.1:2379`, at least one */
+  readonly endpoints: readonly string[];
+  readonly prefix: string;
+  /** in PEM form */
+  readonly tls: { readonly caFile?: string; readonly certFile?: string; readonly keyFile?: string };
+  readonly username?: string;
+  readonly password?: Secret;
 }
 
 /**
@@ -58,6 +72,7 @@ function agentFlags(values: FlagValues): AgentFlags {
     help: values.help,
     version: values.version,
     ...(leaseStore === undefined ? {} : { leaseStore }),
+    ...(leaseStore === undefined && !values["kube-subnet-mgr"] ? { etcd: etcdFlags(values) } : {}),
     netConfigPath: values["net-config-path"],
     subnetFile: values["subnet-file"],
     iface: values.iface,
@@ -70,5 +85,23 @@ function agentFlags(values: FlagValues): AgentFlags {
     verbosity: values.v,
     resyncSeconds: values.resync,
     renewMarginMinutes: values["subnet-lease-renew-margin"],
+  };
+}
+
+function etcdFlags(values: FlagValues): EtcdFlags {
+  const { "etcd-cafile": caFile, "etcd-certfile": certFile, "etcd-keyfile": keyFile } = values;
+  const { "etcd-username": username, "etcd-password": password } = values;
+  // As etcd's own clients take an address without a scheme.
+  const scheme = caFile === undefined && certFile === undefined ? "http" : "https";
+  return {
+    endpoints: values["etcd-endpoints"].map((given) => (given.includes("://") ? given : `${scheme}://${given}`)),
+    prefix: values["etcd-prefix"],
+    tls: {
+      ...(caFile === undefined ? {} : { caFile }),
+      ...(certFile === undefined ? {} : { certFile }),
+      ...(keyFile === undefined ? {} : { keyFile }),
+    },
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
   };
 }

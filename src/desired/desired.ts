@@ -55,3 +55,13 @@ export interface Desired {
   readonly networks: PerFamily<Prefix>;
   readonly skipped: readonly SkippedPeer[];
 }
+
+/** Where a plan differs from the one that it was made from. */
+export interface DesiredDelta {
+  readonly from: Desired;
+  /** destinations */
+  readonly routes: ReadonlySet<string>;
+  /** by device name: addresses of neighbours, MACs of forwarding entries */
+  readonly neighbours: ReadonlyMap<string, ReadonlySet<Address>>;
+  readonly forwarding: ReadonlyMap<string, ReadonlySet<Mac>>;
+}

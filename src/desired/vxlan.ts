@@ -1,3 +1,4 @@
+import { LayeredMap } from "../base/layered-map.ts";
 import type { ExternalInterface } from "../config/interface.ts";
 import type { NetworkConfig, VxlanOptions } from "../config/network.ts";
 import type { Lease } from "../lease/lease.ts";
@@ -5,7 +6,7 @@ import type { Address } from "../net/address.ts";
 import { ADDRESS_BITS, FAMILIES, type Family } from "../net/family.ts";
 import type { Mac } from "../net/mac.ts";
 import { formatPrefix, type Prefix } from "../net/prefix.ts";
-import type { Desired, DesiredDevice, DesiredRoute, SkippedPeer } from "./desired.ts";
+import type { Desired, DesiredDelta, DesiredDevice, DesiredRoute, SkippedPeer } from "./desired.ts";
 import { routeProtocol } from "./route-protocol.ts";
 
 /** Bytes that the encapsulation takes from each packet: inner Ethernet 14, VXLAN 8, UDP 8, outer IP 20 or 40. */
@@ -17,7 +18,7 @@ export function vxlanDeviceName(family: Family, vni: number): string {
 }
 
 /** The device's MTU: the underlay's, or the configured one, less the encapsulation (which runs over the same family). */
-export function vxlanMtu(options: VxlanOptions, external: ExternalInterface, family: Family): number {
+function vxlanMtu(options: VxlanOptions, external: ExternalInterface, family: Family): number {
   return (options.mtu ?? external.mtu) - OVERHEAD[family];
 }
 
@@ -86,6 +87,87 @@ export function planVxlan({ network, external, own, leases }: VxlanInput): Desir
     });
   }
   return { devices, routes, networks, skipped };
+}
+
+/**
+ * The same as `planVxlan(input)`, made from an earlier plan by way of what changed.
+ * @returns undefined where more than a few leases are others, or some peer is, or was, skipped
+ */
+export function replanVxlan(
+  before: { readonly input: VxlanInput; readonly desired: Desired },
+  input: VxlanInput,
+): { desired: Desired; delta: DesiredDelta } | undefined {
+  const { network, external, own, leases } = input;
+  const from = before.desired;
+  if (network !== before.input.network || external !== before.input.external || own !== before.input.own)
+    return undefined;
+  if (from.skipped.length > 0) return undefined;
+  const changes = changedLeases(before.input.leases, leases, own.key);
+  if (changes === undefined) return undefined;
+  const routes = new Map<string, DesiredRoute | undefined>();
+  const neighbours = new Map<string, ReadonlySet<Address>>();
+  const forwarding = new Map<string, ReadonlySet<Mac>>();
+  const devices: DesiredDevice[] = [];
+  for (const device of from.devices) {
+    const addresses = new Map<Address, Mac | undefined>();
+    const macs = new Map<Mac, Address | undefined>();
+    const entriesOf = (lease: Lease) => peerEntries(lease, device.family, device.vni, device.name);
+    // What one lease gave up another one may have now, so all of the old goes first.
+    for (const entries of changes.gone.map(entriesOf)) {
+      if (typeof entries === "string") return undefined;
+      routes.set(entries.key, undefined);
+      addresses.set(entries.vtepAddress, undefined);
+      macs.set(entries.mac, undefined);
+    }
+    for (const entries of changes.come.map(entriesOf)) {
+      if (typeof entries === "string") return undefined;
+      routes.set(entries.key, entries.route);
+      addresses.set(entries.vtepAddress, entries.mac);
+      macs.set(entries.mac, entries.publicIP);
+    }
+    neighbours.set(device.name, new Set(addresses.keys()));
+    forwarding.set(device.name, new Set(macs.keys()));
+    devices.push({
+      ...device,
+      neighbours: LayeredMap.of(device.neighbours).with(addresses),
+      forwarding: LayeredMap.of(device.forwarding).with(macs),
+    });
+  }
+  const desired = { ...from, devices, routes: LayeredMap.of(from.routes).with(routes) };
+  return { desired, delta: { from, routes: new Set(routes.keys()), neighbours, forwarding } };
+}
+
+/** More changed leases than this are cheaper to plan from scratch. */
+const FEW = 100;
+
+/** What is in one list and not in the other, both sorted by key, this node's lease left out. */
+function changedLeases(
+  before: readonly Lease[],
+  after: readonly Lease[],
+  ownKey: string,
+): { gone: Lease[]; come: Lease[] } | undefined {
+  const gone: Lease[] = [];
+  const come: Lease[] = [];
+  for (let i = 0, j = 0; i < before.length || j < after.length; ) {
+    const [old, now] = [before[i], after[j]];
+    if (old === now) {
+      i++;
+      j++;
+      continue;
+    }
+    const order =
+      old === undefined ? 1 : now === undefined ? -1 : Number(old.key > now.key) - Number(old.key < now.key);
+    if (order <= 0) {
+      if (old !== undefined && old.key !== ownKey) gone.push(old);
+      i++;
+    }
+    if (order >= 0) {
+      if (now !== undefined && now.key !== ownKey) come.push(now);
+      j++;
+    }
+    if (gone.length + come.length > FEW) return undefined;
+  }
+  return { gone, come };
 }
 
 const cache = new WeakMap<Lease, Map<string, PeerEntries | string>>();

@@ -11,7 +11,6 @@ export const SOCK_DGRAM = 2;
 export const SOCK_RAW = 3;
 export const SOCK_CLOEXEC = 0o2000000;
 export const MSG_DONTWAIT = 0x40;
-export const MSG_TRUNC = 0x20;
 
 // asm-generic/socket.h
 export const SOL_SOCKET = 1;
@@ -66,6 +65,7 @@ export const RTA_TABLE = 15;
 export const RTNH_F_ONLINK = 4;
 export const RT_TABLE_MAIN = 254;
 export const RT_SCOPE_UNIVERSE = 0;
+export const RT_SCOPE_NOWHERE = 255;
 export const RTN_UNICAST = 1;
 /** what a route gets that names no protocol: `ip route add` and flanneld */
 export const RTPROT_BOOT = 3;

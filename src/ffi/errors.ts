@@ -3,7 +3,7 @@ import { constants } from "node:os";
 const NAMES = new Map<number, string>(Object.entries(constants.errno).map(([name, code]) => [code, name]));
 
 /** The symbol of an errno value (errno(3)), such as `EEXIST`. */
-export function errnoName(errno: number): string {
+function errnoName(errno: number): string {
   return NAMES.get(errno) ?? `errno ${errno}`;
 }
 

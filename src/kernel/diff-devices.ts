@@ -1,11 +1,12 @@
 import type { Desired, DesiredDevice } from "../desired/desired.ts";
-import type { LinkChanges } from "../ffi/libnl/link.ts";
-import { ADDRESS_BITS } from "../net/family.ts";
+import type { LinkChanges, LinkParameters } from "../ffi/libnl/link.ts";
+import { familyOf } from "../net/address.ts";
+import { ADDRESS_BITS, type Family } from "../net/family.ts";
 import { containsAddress } from "../net/prefix.ts";
 import type { Actual } from "./mirror.ts";
 import type { AddressOperation, LinkOperation } from "./operations.ts";
 import { isOwnDevice, OWN_ALIAS } from "./owned.ts";
-import type { Link } from "./state.ts";
+import type { Link, VxlanState } from "./state.ts";
 
 const DEFAULT_PORT = 8472;
 
@@ -18,49 +19,50 @@ export interface DeviceDiff {
 /** @param prune whether devices of ours that are no longer wanted go */
 export function diffDevices(desired: Desired, actual: Actual, prune: boolean): DeviceDiff {
   const ready = new Map<string, Link>();
-  const operations: LinkOperation[] = [];
+  // What holds a name or a VNI that others need goes first, what is only in excess last.
+  const inTheWay: LinkOperation[] = [];
+  const changes: LinkOperation[] = [];
+  const excess: LinkOperation[] = [];
+  const gone = new Set<number>();
   const own: Link[] = [];
   const byName = new Map<string, Link>();
   for (const link of actual.links.values()) {
     byName.set(link.name, link);
     if (link.alias === OWN_ALIAS && isOwnDevice(link)) own.push(link);
   }
-  const remove = (link: Link, why: string): void => {
-    if (operations.some((operation) => operation.kind === "link-delete" && operation.index === link.index)) return;
-    operations.push({ kind: "link-delete", index: link.index, name: link.name, why });
+  const remove = (from: LinkOperation[], link: Link, why: string): void => {
+    if (gone.has(link.index)) return;
+    gone.add(link.index);
+    from.push({ kind: "link-delete", index: link.index, name: link.name, why });
   };
   for (const device of desired.devices) {
     const link = byName.get(device.name);
     // A device of ours under another name holds the VNI and the port that the new one needs.
     for (const other of own) {
-      if (
-        other !== link &&
-        other.vxlan?.vni === device.vni &&
-        !desired.devices.some((wanted) => wanted.name === other.name)
-      ) {
-        remove(other, `it holds VNI ${device.vni} of ${device.name}`);
+      if (other !== link && clashes(device, other) && !desired.devices.some((wanted) => wanted.name === other.name)) {
+        remove(inTheWay, other, `it holds VNI ${device.vni} of ${device.name}`);
       }
     }
     if (link === undefined) {
-      operations.push({ kind: "link-add", device, why: "it is missing" });
+      changes.push({ kind: "link-add", device, why: "it is missing" });
       continue;
     }
     const why = incompatibility(device, link);
     if (why !== undefined) {
-      remove(link, why);
-      operations.push({ kind: "link-add", device, why });
+      remove(inTheWay, link, why);
+      changes.push({ kind: "link-add", device, why });
       continue;
     }
-    const change = diffLink(device, link);
-    if (change !== undefined) operations.push(change);
+    changes.push(...diffLink(device, link));
     if (link.up) ready.set(device.name, link);
   }
   if (prune) {
     for (const link of own) {
-      if (!desired.devices.some((device) => device.name === link.name)) remove(link, "it is ours and no longer wanted");
+      if (!desired.devices.some((device) => device.name === link.name))
+        remove(excess, link, "it is ours and no longer wanted");
     }
   }
-  return { ready, operations };
+  return { ready, operations: [...inTheWay, ...changes, ...excess] };
 }
 
 /** What can't be changed on an existing device (drivers/net/vxlan, vxlan_changelink); flannel's list without the rest. */
@@ -73,32 +75,43 @@ function incompatibility(device: DesiredDevice, link: Link): string | undefined 
   if (vxlan.gbp !== device.gbp) return `GBP is ${vxlan.gbp ? "on" : "off"}, not ${device.gbp ? "on" : "off"}`;
   if (vxlan.group !== undefined) return `it has the group ${vxlan.group}`;
   if (vxlan.l2miss) return "it reports L2 misses";
+  if (vxlanFamily(vxlan) !== device.family) return `it is one of IPv${vxlanFamily(vxlan)}`;
   return undefined;
 }
 
-function diffLink(device: DesiredDevice, link: Link): LinkOperation | undefined {
-  const changes: { -readonly [K in keyof LinkChanges]: LinkChanges[K] } = {};
+/** A device without a local address is one of IPv4. */
+function vxlanFamily({ local }: VxlanState): Family {
+  return local === undefined ? 4 : familyOf(local);
+}
+
+/** Whether the kernel would refuse to have both. */
+function clashes({ vni, port = DEFAULT_PORT, family }: DesiredDevice, { vxlan }: Link): boolean {
+  return vxlan !== undefined && vxlan.vni === vni && vxlan.port === port && vxlanFamily(vxlan) === family;
+}
+
+/** What any link has and what only VXLAN has are set one by one: together the kernel refuses another MTU. */
+function diffLink(device: DesiredDevice, link: Link): LinkOperation[] {
+  const { mac, mtu, learning, local, underlay } = device;
+  const common = differences<Omit<LinkParameters, "name">>({ mac, mtu, alias: OWN_ALIAS, up: true }, link);
+  const vxlan = link.vxlan ? differences({ learning, local, underlay }, link.vxlan) : undefined;
+  return [common, vxlan].flatMap((found) =>
+    found === undefined ? [] : [{ kind: "link-change", index: link.index, name: link.name, ...found }],
+  );
+}
+
+function differences<T extends LinkChanges>(
+  wanted: T,
+  found: { readonly [K in keyof T]: T[K] | undefined },
+): { changes: Partial<T>; why: string } | undefined {
+  const changes: Partial<T> = {};
   const why: string[] = [];
-  const set = <K extends keyof LinkChanges>(key: K, wanted: LinkChanges[K], found: LinkChanges[K]): void => {
-    if (wanted === found) return;
-    changes[key] = wanted;
-    if (key !== "alias") why.push(key === "up" ? "it is down" : `its ${key} is ${found}, not ${wanted}`);
-  };
-  set("mac", device.mac, link.mac);
-  set("mtu", device.mtu, link.mtu);
-  set("alias", OWN_ALIAS, link.alias);
-  set("up", true, link.up);
-  set("learning", device.learning, link.vxlan?.learning);
-  set("local", device.local, link.vxlan?.local);
-  set("underlay", device.underlay, link.vxlan?.underlay);
+  for (const key in wanted) {
+    if (wanted[key] === found[key]) continue;
+    changes[key] = wanted[key];
+    if (key !== "alias") why.push(key === "up" ? "it is down" : `its ${key} is ${found[key]}, not ${wanted[key]}`);
+  }
   if (Object.keys(changes).length === 0) return undefined;
-  return {
-    kind: "link-change",
-    index: link.index,
-    name: link.name,
-    changes,
-    why: why.join(", ") || "to mark it as ours",
-  };
+  return { changes, why: why.join(", ") || "to mark it as ours" };
 }
 
 export function diffAddresses(device: DesiredDevice, link: Link, actual: Actual): AddressOperation[] {

@@ -1,4 +1,4 @@
-import type { Desired, DesiredDevice, DesiredRoute } from "../desired/desired.ts";
+import type { Desired, DesiredDelta, DesiredDevice, DesiredRoute } from "../desired/desired.ts";
 import { isOwnProtocol } from "../desired/route-protocol.ts";
 import { RTN_UNICAST, RTPROT_BOOT } from "../ffi/constants.ts";
 import type { Address } from "../net/address.ts";
@@ -50,6 +50,28 @@ export class Comparison {
     }
     for (const [key, present] of this.#actual.routes) deletes.push(...this.#removeRoutes(key, present));
     return [...this.#devices.operations, ...adds, ...deletes];
+  }
+
+  /** What is to be done where the desired state differs from an earlier one that the kernel was brought to. */
+  differing({ routes, neighbours, forwarding }: DesiredDelta): Operation[] {
+    const places: Change[] = [{ kind: "interfaces" }];
+    for (const { name } of this.#desired.devices) {
+      const index = this.#devices.ready.get(name)?.index;
+      if (index === undefined) continue;
+      for (const address of neighbours.get(name) ?? []) places.push({ kind: "neighbour", index, address });
+      for (const key of forwarding.get(name) ?? []) places.push({ kind: "forwarding", index, key });
+    }
+    for (const key of routes) places.push({ kind: "route", key });
+    const first: Operation[] = [];
+    const last: Operation[] = [];
+    for (const place of places) {
+      const operations = this.at(place);
+      // What stands in the way of an addition goes right before it.
+      const adds = operations.findLastIndex((operation) => !operation.kind.endsWith("-delete")) + 1;
+      first.push(...operations.slice(0, adds));
+      last.push(...operations.slice(adds));
+    }
+    return [...first, ...last];
   }
 
   /** What is to be done at the one place that changed. */

@@ -154,8 +154,13 @@ export class Mirror implements Actual {
   }
 
   #applyRoute({ value, deleted, place }: Extract<KernelEvent, { kind: "route" }>): Change {
-    if (!this.#isFollowed(value)) return NOTHING;
     const key = routeKey(value);
+    if (!this.#isFollowed(value)) {
+      if (place !== "replace" || !this.routes.has(key)) return NOTHING;
+      // It took the place of one that is followed, or of another that is not.
+      this.#stale = true;
+      return { kind: "route", key };
+    }
     const list = this.routes.get(key) ?? [];
     const at = list.findIndex((known) => sameRoute(known, value));
     if (value.family === 6 && this.#isMerged(value, deleted, place, list.length, at)) this.#stale = true;

@@ -1,6 +1,6 @@
 import { describeError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
-import type { Desired } from "../desired/desired.ts";
+import type { Desired, DesiredDelta } from "../desired/desired.ts";
 import { NetlinkSocket } from "../ffi/libnl/socket.ts";
 import type { PerFamily } from "../net/family.ts";
 import type { Prefix } from "../net/prefix.ts";
@@ -46,6 +46,8 @@ export class KernelReconciler implements Disposable {
   #watch: KernelWatch | undefined;
   #mirror: Mirror | undefined;
   #wanted: { desired: Desired; options: DiffOptions } | undefined;
+  /** what the kernel was brought to, as long as no drift was seen since */
+  #settled: { desired: Desired; prune: boolean; mirror: Mirror | undefined } | undefined;
   /** what changed while a reconcile is under way; undefined otherwise */
   #touched: Change[] | undefined;
   #fullReads = 0;
@@ -83,17 +85,25 @@ export class KernelReconciler implements Disposable {
     return deviceProblems(this.#wanted.desired, this.#mirror);
   }
 
-  async reconcile(desired: Desired, options: DiffOptions): Promise<ReconcileReport> {
+  /** @param delta where `desired` differs from what was desired before, if that is known: then only that is looked at */
+  async reconcile(desired: Desired, options: DiffOptions, delta?: DesiredDelta): Promise<ReconcileReport> {
     const started = performance.now();
+    const before = this.#settled;
     this.#wanted = { desired, options };
+    this.#settled = undefined;
     const done = new Map<Operation["kind"], number>();
     const report = (settled: boolean, failed: readonly FailedOperation[]): ReconcileReport => {
+      if (settled) this.#settled = { desired, prune: options.prune, mirror: this.#mirror };
       return { done, failed, settled, durationMs: performance.now() - started };
     };
     this.#touched = [];
     try {
       for (let pass = 1; pass <= MAX_PASSES; pass++) {
-        const operations = new Comparison(desired, await this.actual(), options).all();
+        const actual = await this.actual();
+        const comparison = new Comparison(desired, actual, options);
+        const known = pass === 1 && delta !== undefined && before?.desired === delta.from;
+        const isSame = known && before.mirror === actual && before.prune === options.prune;
+        const operations = isSame ? comparison.differing(delta) : comparison.all();
         if (operations.length === 0) return report(true, []);
         for (const operation of operations) log.trace("{text}", { text: describe(operation) });
         const { done: taken, failed } = await this.#applier.apply(operations);
@@ -154,12 +164,15 @@ export class KernelReconciler implements Disposable {
     if (change.kind === "interfaces") this.#handlers.onInterfaces();
     // While a reconcile is under way it looks at what changed by itself: most of it are the echoes of its own work.
     if (this.#touched !== undefined) this.#touched.push(change);
-    else if (mirror.stale) this.#handlers.onDrift(describeChange(event, change));
-    else if (this.#wanted !== undefined) {
-      const { desired, options } = this.#wanted;
-      if (new Comparison(desired, mirror, options).at(change).length > 0)
-        this.#handlers.onDrift(describeChange(event, change));
+    else if (mirror.stale || this.#isDrift(mirror, change)) {
+      this.#settled = undefined;
+      this.#handlers.onDrift(describeChange(event, change));
     }
+  }
+
+  #isDrift(mirror: Mirror, change: Change): boolean {
+    if (this.#wanted === undefined) return false;
+    return new Comparison(this.#wanted.desired, mirror, this.#wanted.options).at(change).length > 0;
   }
 
   [Symbol.dispose](): void {

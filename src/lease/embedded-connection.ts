@@ -34,6 +34,8 @@ export class StoreConnection {
   readonly #db: Database;
   readonly #identity: string;
   readonly #select: Statement;
+  readonly #selectSince: Statement;
+  readonly #counts: Statement;
   readonly #dataVersion: Statement;
   readonly #put: Statement;
   #ownCommits = 0;
@@ -66,8 +68,17 @@ export class StoreConnection {
     this.#identity = identity;
     ensureSchema(path, db);
     this.#select = db.prepare(`SELECT rowid, ${COLUMNS.join(", ")} FROM leases`);
+    this.#selectSince = db.prepare(
+      `SELECT leases.rowid, ${COLUMNS.join(", ")} FROM lease_revisions JOIN leases ON leases.rowid = lease WHERE revision > ?`,
+    );
+    this.#counts = db.prepare(
+      "SELECT coalesce((SELECT max(revision) FROM lease_revisions), 0), (SELECT count(*) FROM leases)",
+    );
     this.#dataVersion = db.prepare("PRAGMA data_version");
-    this.#put = db.prepare(`INSERT OR REPLACE INTO leases (${COLUMNS.join(", ")}) VALUES (?, ?, ?, ?, ?)`);
+    this.#put = db.prepare(
+      `INSERT INTO leases (${COLUMNS.join(", ")}) VALUES (?, ?, ?, ?, ?)
+       ON CONFLICT (key) DO UPDATE SET ${COLUMNS.map((column) => `${column} = excluded.${column}`).join(", ")}`,
+    );
   }
 
   /** Whether the path still leads to this file. */
@@ -87,6 +98,20 @@ export class StoreConnection {
 
   rows(): Row[] {
     return this.#select.values();
+  }
+
+  /** The rows that were added or changed after that revision. */
+  rowsSince(revision: number): Row[] {
+    return this.#selectSince.values(revision);
+  }
+
+  /**
+   * The highest revision so far, and how many rows there are.
+   * @returns undefined if somebody broke the revisions: then only reading all rows tells what there is
+   */
+  counts(): { readonly revision: number; readonly rows: number } | undefined {
+    const counts = v.safeParse(countsRow, this.#counts.values()[0]);
+    return counts.success ? { revision: counts.output[0], rows: counts.output[1] } : undefined;
   }
 
   /** Runs `change` in a transaction that is the only writer. */
@@ -150,6 +175,7 @@ function create(path: string): FileStamp | undefined {
   return stampOf(path);
 }
 
+const countsRow = v.tuple([v.number(), v.number()]);
 const schemaRow = v.tuple([v.number(), v.number(), v.number()]);
 /** user_version, number of all schema objects, number of tables called `leases` */
 const SCHEMA_QUERY = `SELECT (SELECT user_version FROM pragma_user_version), count(*),
@@ -178,6 +204,27 @@ function ensureSchema(path: string, db: Database): void {
   db.run("PRAGMA busy_timeout = 0");
 }
 
+/**
+ * The leases, and beside them the revision that each change of a row, by whomever, gives to that row: so one change among
+ * thousands of rows is found without reading them all. What was deleted is missing from the count.
+ */
+const SCHEMA = `
+  CREATE TABLE IF NOT EXISTS leases (
+    key TEXT PRIMARY KEY, value TEXT, node TEXT, created_at INTEGER, expires_at INTEGER);
+  CREATE TABLE IF NOT EXISTS lease_revisions (lease INTEGER PRIMARY KEY, revision INTEGER);
+  CREATE INDEX IF NOT EXISTS lease_revisions_by_revision ON lease_revisions (revision);
+  ${["INSERT", "UPDATE"]
+    .map(
+      (event) => `CREATE TRIGGER IF NOT EXISTS lease_${event.toLowerCase()} AFTER ${event} ON leases BEGIN
+    INSERT INTO lease_revisions SELECT NEW.rowid, coalesce(max(revision), 0) + 1 FROM lease_revisions WHERE true
+      ON CONFLICT (lease) DO UPDATE SET revision = excluded.revision;
+  END;`,
+    )
+    .join("\n  ")}
+  CREATE TRIGGER IF NOT EXISTS lease_delete AFTER DELETE ON leases BEGIN
+    DELETE FROM lease_revisions WHERE lease = OLD.rowid AND revision < (SELECT max(revision) FROM lease_revisions);
+  END`;
+
 function makeSchema(path: string, db: Database, version: number, objects: number, tables: number): void {
   const foreign = version === 0 ? objects > 0 && tables === 0 : version !== SCHEMA_VERSION;
   if (foreign) {
@@ -186,8 +233,7 @@ function makeSchema(path: string, db: Database, version: number, objects: number
         "name another file with --lease-store",
     );
   }
-  db.run(`CREATE TABLE IF NOT EXISTS leases (
-    key TEXT PRIMARY KEY, value TEXT, node TEXT, created_at INTEGER, expires_at INTEGER)`);
+  db.run(SCHEMA);
   db.run(`PRAGMA user_version = ${SCHEMA_VERSION}`);
 }
 

@@ -11,6 +11,7 @@ import type { Lease, Snapshot } from "./lease.ts";
 import { ownerOf, sameOwner } from "./ownership.ts";
 import type { Candidate } from "./records.ts";
 import { buildSnapshot } from "./snapshot.ts";
+import { SnapshotBuilder } from "./snapshot-builder.ts";
 import {
   LeaseLostError,
   type LeaseRequest,
@@ -81,6 +82,8 @@ class EmbeddedStore implements LeaseSource {
   #connection: StoreConnection | undefined;
   #version: { readonly commits: string; readonly file: string } | undefined;
   #contents: Contents | undefined;
+  /** up to which the records were read */
+  #revision: number | undefined;
   #busySince: number | undefined;
   #lastContactAt: number | undefined;
   #error: LeaseStoreError | undefined;
@@ -138,6 +141,7 @@ class EmbeddedStore implements LeaseSource {
   async *watch(network: NetworkConfig, signal: AbortSignal): AsyncGenerator<Snapshot, void, void> {
     const stop = AbortSignal.any([signal, this.#closing.signal]);
     const bell = new ChangeBell();
+    const builder = new SnapshotBuilder(network);
     const silence = () => bell.close();
     stop.addEventListener("abort", silence);
     this.#bells.add(bell);
@@ -163,7 +167,7 @@ class EmbeddedStore implements LeaseSource {
         }
         if (contents.live !== last) {
           last = contents.live;
-          yield buildSnapshot(last, network, this.#now());
+          yield builder.build(last, this.#now());
           continue;
         }
         const poll = bell.listening ? POLL_BESIDE_WATCH : POLL;
@@ -251,7 +255,7 @@ class EmbeddedStore implements LeaseSource {
     }
     let { records } = this.#contents ?? {};
     if (records === undefined || version.commits !== this.#version?.commits) {
-      records = this.#memo.decode(store.rows());
+      records = this.#readRecords(store, records !== undefined && this.#version !== undefined);
       this.#version = version;
     }
     const now = this.#now();
@@ -259,6 +263,21 @@ class EmbeddedStore implements LeaseSource {
       this.#contents = liveContents(records, now);
     }
     return this.#contents;
+  }
+
+  /**
+   * Reads what was changed since the last time where that is certain to be all, else everything: after an accident, or
+   * where a row is gone or its revision was tampered with.
+   */
+  #readRecords(store: StoreConnection, continues: boolean): readonly StoredRecord[] {
+    const counts = store.counts();
+    const before = this.#revision;
+    this.#revision = counts?.revision;
+    if (continues && counts !== undefined && before !== undefined && counts.revision > before) {
+      const changed = store.rowsSince(before);
+      if (changed.length > 0 && this.#memo.sizeWith(changed) === counts.rows) return this.#memo.merge(changed);
+    }
+    return this.#memo.decode(store.rows());
   }
 
   #connect(): StoreConnection {

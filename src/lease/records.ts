@@ -76,4 +76,23 @@ export class RecordMemo<Raw, Out> {
     if (changed) this.#outputs = outputs;
     return this.#outputs;
   }
+
+  /** How many records there would be if these were added to, or took the place of, those of the last call. */
+  sizeWith(raws: readonly Raw[]): number {
+    return this.#known.size + raws.filter((raw) => !this.#known.has(this.#idOf(raw))).length;
+  }
+
+  /** Takes these records beside, or in the place of, those of the last call. */
+  merge(raws: readonly Raw[]): readonly Out[] {
+    let changed = false;
+    for (const raw of raws) {
+      const id = this.#idOf(raw);
+      const before = this.#known.get(id);
+      if (before !== undefined && this.#same(before.raw, raw)) continue;
+      this.#known.set(id, { raw, out: this.#decode(raw) });
+      changed = true;
+    }
+    if (changed) this.#outputs = Array.from(this.#known.values(), ({ out }) => out);
+    return this.#outputs;
+  }
 }

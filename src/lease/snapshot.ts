@@ -39,8 +39,11 @@ function rejectLease({ key, node, publicIPs }: Lease, reason: string): RejectedL
 
 const judged = new WeakMap<Lease, { readonly network: NetworkConfig; readonly reason: string | undefined }>();
 
-/** Depends on the lease and the network alone, so it is worked out once for each pair in a row. */
-function outsideReason(lease: Lease, network: NetworkConfig): string | undefined {
+/**
+ * Why a lease is none of this network, or undefined if it is. Depends on the two alone, so it is worked out once for each
+ * pair in a row.
+ */
+export function outsideReason(lease: Lease, network: NetworkConfig): string | undefined {
   let known = judged.get(lease);
   if (known?.network !== network) {
     known = { network, reason: findOutside(lease, network) };

@@ -99,14 +99,17 @@ const PUBLIC_NAMES = { 4: "PublicIP", 6: "PublicIPv6" } as const;
 const DATA_NAMES = { 4: "BackendData", 6: "BackendV6Data" } as const;
 
 function publicAddress(family: Family) {
-  const address = parsed<Address>((text) => {
-    const given = parseAddress(text);
-    return given !== undefined && familyOf(given) === family && isUnicast(given) ? given : undefined;
-  }, `a unicast IPv${family} address`);
+  const address = parsed<Address>((text) => parsePublicAddress(text, family), `a unicast IPv${family} address`);
   return v.pipe(
     v.nullish(address),
     v.transform((given) => (given === null || given === NO_ADDRESS[family] ? undefined : given)),
   );
+}
+
+/** An address that a node can publish for others to send to; undefined if the text is none. */
+export function parsePublicAddress(text: string, family: Family): Address | undefined {
+  const given = parseAddress(text);
+  return given !== undefined && familyOf(given) === family && isUnicast(given) ? given : undefined;
 }
 
 function isUnicast(address: Address): boolean {
@@ -115,15 +118,25 @@ function isUnicast(address: Address): boolean {
   return familyOf(address) === 4 ? first < 224 : first !== 0xff;
 }
 
+/** What flannel makes JSON of, in this order, for one family's VXLAN device. */
+export function vtepData({ vni, mac }: Vtep): object {
+  return { VNI: vni, VtepMAC: mac };
+}
+
+/** @param where what holds the value, for messages */
+export function decodeVtep(value: unknown, where: string): Decoded<Vtep> {
+  const vtep = parseObject(vtepSchema, value, where);
+  return vtep.ok ? { ok: true, value: { vni: vtep.value.VNI, mac: vtep.value.VtepMAC } } : vtep;
+}
+
 /** The value of flannel's record: byte for byte what Go's encoding/json makes of its LeaseAttrs. */
 export function encodeAttributes({ publicIPs, backendType, vteps }: LeaseAttributes): string {
-  const data = (vtep: Vtep | undefined) => vtep && { VNI: vtep.vni, VtepMAC: vtep.mac };
   return JSON.stringify({
     PublicIP: publicIPs[4] ?? NO_ADDRESS[4],
     PublicIPv6: publicIPs[6] ?? null,
     BackendType: backendType === "" ? undefined : backendType,
-    BackendData: data(vteps[4]),
-    BackendV6Data: data(vteps[6]),
+    BackendData: vteps[4] && vtepData(vteps[4]),
+    BackendV6Data: vteps[6] && vtepData(vteps[6]),
   });
 }
 
@@ -148,12 +161,12 @@ export function decodeAttributes(text: string): Decoded<LeaseAttributes> {
   for (const family of BackendType === "vxlan" ? FAMILIES : []) {
     const data = outer.value[DATA_NAMES[family]];
     if (data === undefined || data === null) continue;
-    const vtep = parseObject(vtepSchema, data, DATA_NAMES[family]);
+    const vtep = decodeVtep(data, DATA_NAMES[family]);
     if (!vtep.ok) return { ...vtep, publicIPs };
     if (publicIPs[family] === undefined) {
       return { ok: false, reason: `${PUBLIC_NAMES[family]} is missing beside ${DATA_NAMES[family]}`, publicIPs };
     }
-    vteps[family] = { vni: vtep.value.VNI, mac: vtep.value.VtepMAC };
+    vteps[family] = vtep.value;
   }
   return { ok: true, value: { publicIPs, backendType: BackendType, vteps } };
 }

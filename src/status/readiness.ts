@@ -1,7 +1,7 @@
 import type { Facts, Finding } from "./facts.ts";
 
 /** A turn of the loop that takes longer has got stuck: 5,000 peers take about a third of a second. */
-export const STALL_MS = 30_000;
+const STALL_MS = 30_000;
 
 export interface Readiness {
   readonly ready: boolean;

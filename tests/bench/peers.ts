@@ -31,7 +31,10 @@ function peerValue({ publicIP, mac }: Peer): string {
 /** Writes the peers' leases in one transaction. */
 export function putPeers(store: Database, peers: readonly Peer[]): void {
   const columns = "key, value, node, created_at, expires_at";
-  const insert = store.prepare(`INSERT OR REPLACE INTO leases (${columns}) VALUES (?, ?, NULL, ?, ?)`);
+  const insert = store.prepare(
+    `INSERT INTO leases (${columns}) VALUES (?, ?, NULL, ?, ?)
+     ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at`,
+  );
   store.transaction(() => {
     const now = Date.now();
     for (const peer of peers) insert.run(peer.key, peerValue(peer), now, now + 86_400_000);

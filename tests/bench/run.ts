@@ -18,7 +18,7 @@ const CHANGES = 200;
 /** The numbers below it are left for the agent itself. */
 const FIRST_PEER = 256;
 /** One resync is among them. */
-const IDLE_SECONDS = 60;
+const IDLE_SECONDS = Number(process.env["BENCH_IDLE_SECONDS"] ?? 60);
 
 const say = (text: string): void => void process.stderr.write(`${text}\n`);
 

@@ -148,9 +148,8 @@ describe("help and version need nothing else", () => {
     [["--kube-subnet-mgr", "-version"], "version"],
     [["--version=T", "--resync=never"], "version"],
   ])("%j", (args, asked) => {
-    const { leaseStore, ...rest } = DEFAULTS;
-    expect(leaseStore).toBeDefined();
-    expect(parseAgentFlags(args, { FLANNELD_V: "broken" })).toEqual({ ...rest, [asked]: true });
+    const defaults = parseAgentFlags([], {});
+    expect(parseAgentFlags(args, { FLANNELD_V: "broken" })).toEqual({ ...defaults, [asked]: true });
   });
 });
 
@@ -221,7 +220,7 @@ describe("not available in this build", () => {
   const unavailable = FLAG_NAMES.filter((name) => flagSpec(name).notYet !== undefined);
 
   test("is every flag of a later part", () => {
-    expect(unavailable.filter((name) => !name.startsWith("etcd-")).sort()).toEqual([
+    expect(unavailable.sort()).toEqual([
       "iface-can-reach",
       "ip-blackhole-route",
       "ip-masq",
@@ -237,7 +236,6 @@ describe("not available in this build", () => {
       "set-node-network-unavailable",
       "vmodule",
     ]);
-    expect(unavailable.filter((name) => name.startsWith("etcd-"))).toHaveLength(7);
   });
 
   test.each(unavailable)("--%s", (name) => {
@@ -255,13 +253,6 @@ describe("not available in this build", () => {
     );
   });
 
-  test("etcd, the default source", () => {
-    expect(refusal([])).toBe(
-      "there is no lease source: flanneld's default, etcd, is not available in this build; give --lease-store=PATH",
-    );
-    expect(refusal(["--lease-store="])).toContain("--lease-store=PATH");
-  });
-
   test("defaults that are on in flanneld are told", () => {
     expect(defaultsOff().map(({ flag }) => flag)).toEqual(["iptables-forward-rules", "set-node-network-unavailable"]);
     for (const { reason } of defaultsOff()) expect(reason).toContain("not available in this build");
@@ -272,6 +263,12 @@ describe("impossible combinations", () => {
   test.each<[string[], string]>([
     [[STORE, "--kube-subnet-mgr"], "--lease-store and --kube-subnet-mgr exclude each other"],
     [[STORE, "--etcd-prefix=/x"], "--lease-store and --etcd-prefix exclude each other"],
+    [["--kube-subnet-mgr", "--etcd-prefix=/x"], "--kube-subnet-mgr and --etcd-prefix exclude each other"],
+    [["--kubeconfig-file=/x"], "--kubeconfig-file needs --kube-subnet-mgr"],
+    [["--etcd-certfile=/x"], "--etcd-certfile needs --etcd-keyfile"],
+    [["--etcd-keyfile=/x"], "--etcd-keyfile needs --etcd-certfile"],
+    [["--etcd-username=x"], "--etcd-username needs --etcd-password"],
+    [["--etcd-password=x"], "--etcd-password needs --etcd-username"],
     [
       [STORE, "--healthz-port=8285"],
       "--healthz-port and --debug-addr can't both listen: 0.0.0.0:8285 and 127.0.0.1:8285 clash",
@@ -286,8 +283,61 @@ describe("impossible combinations", () => {
   });
 });
 
-test("the password is not repeated in messages", () => {
-  expect(refusal(["--etcd-password=s3cret"])).not.toContain("s3cret");
+describe("etcd", () => {
+  const etcdOf = (...args: string[]) => parseAgentFlags(args, {}).etcd;
+
+  test("is the default source, with flanneld's addresses and key", () => {
+    const { etcd, leaseStore } = parseAgentFlags(["--lease-store="], {});
+    expect(leaseStore).toBeUndefined();
+    expect(etcd).toEqual({
+      endpoints: ["http://127.0.0.1:4001", "http://127.0.0.1:2379"],
+      prefix: "/coreos.com/network",
+      tls: {},
+    });
+    expect(parse().etcd).toBeUndefined();
+  });
+
+  test.each([
+    ["https://a:2379,https://b:2379", ["https://a:2379", "https://b:2379"]],
+    ["http://127.0.0.1:2379/, http://[::1]:2379", ["http://127.0.0.1:2379", "http://[::1]:2379"]],
+    ["127.0.0.1:2379,etcd.example:2379", ["http://127.0.0.1:2379", "http://etcd.example:2379"]],
+  ])("has the addresses %s", (text, endpoints) => {
+    expect(etcdOf(`--etcd-endpoints=${text}`)?.endpoints).toEqual(endpoints);
+  });
+
+  test("speaks TLS to an address without a scheme if it has a file for it", () => {
+    expect(etcdOf("--etcd-endpoints=a:2379", "--etcd-cafile=/ca.pem")).toMatchObject({
+      endpoints: ["https://a:2379"],
+      tls: { caFile: "/ca.pem" },
+    });
+  });
+
+  test.each([
+    "",
+    "a:2379,",
+    "ftp://a:2379",
+    "unix:///run/etcd",
+    "http://",
+    "http://a:99999",
+    "http://a/v3",
+    "http://a?x=1",
+  ])("does not take the addresses %j", (text) => {
+    expect(refusal([`--etcd-endpoints=${text || ","}`])).toStartWith(
+      "--etcd-endpoints must be http://HOST:PORT or https://HOST:PORT, several separated by commas, not",
+    );
+  });
+
+  test("its password does not show, neither in messages nor in the state", () => {
+    const flags = parseAgentFlags(["--etcd-username=me", "--etcd-password=s3cret"], {});
+    expect(flags.etcd?.password?.reveal()).toBe("s3cret");
+    for (const text of [JSON.stringify(flags), Bun.inspect(flags, { depth: 9 }), `${flags.etcd?.password}`]) {
+      expect(text).not.toContain("s3cret");
+    }
+    expect(refusal(["--etcd-password=s3cret"])).not.toContain("s3cret");
+    const message = refusal(["--etcd-endpoints=http://me:s3cret@a:2379"]);
+    expect(message).not.toContain("s3cret");
+    expect(message).toContain("--etcd-username");
+  });
 });
 
 test("whatever the arguments, there is a result or one line of complaint", () => {
@@ -300,7 +350,7 @@ test("whatever the arguments, there is a result or one line of complaint", () =>
     fc.property(fc.array(word, { maxLength: 5 }), fc.dictionary(fc.string(), fc.string()), (args, environment) => {
       try {
         const flags = parseAgentFlags(args, environment);
-        expect(flags.help || flags.version || flags.leaseStore !== undefined).toBe(true);
+        expect(flags.help || flags.version || (flags.leaseStore ?? flags.etcd) !== undefined).toBe(true);
       } catch (error) {
         expect(error).toBeInstanceOf(UsageError);
         expect((error as UsageError).message).not.toMatch(/[\n\r]/);

@@ -47,7 +47,7 @@ const WRONG: readonly { args: string[]; environment?: Record<string, string>; sa
     args: ["--lease-store=/x", "--iptables-forward-rules=true"],
     says: /--iptables-forward-rules.*not available in this build/,
   },
-  { args: [], says: /--lease-store/ },
+  { args: ["--etcd-endpoints=ftp://127.0.0.1"], says: /--etcd-endpoints.*https?:/ },
   {
     args: ["--lease-store=/x"],
     environment: { FLANNELD_ETCD_ENDPOINTS: "http://127.0.0.1:2379" },

@@ -101,17 +101,17 @@ test("garbage in any column rejects its row and no other", async () => {
   const rows: readonly (readonly [reason: string, ...columns: (string | number | null | Uint8Array)[]])[] = [
     ["column key must be a text, not null", null, value, null, 1, null],
     ["column key must be a text", blob, value, null, 1, null],
-    ["column value must be a text, not null", "10.244.60.0-24", null, null, 1, null],
-    ["column value must be a text", "10.244.61.0-24", blob, null, 1, null],
-    ["column value is too long", "10.244.62.0-24", "x".repeat(100_000), null, 1, null],
-    ["column node must be a node's name", "10.244.63.0-24", value, "a\nb", 1, null],
-    ["column node must be a text", "10.244.64.0-24", value, blob, 1, null],
-    ["column created_at must be a time", "10.244.65.0-24", value, null, "yesterday", null],
-    ["column created_at must be a time", "10.244.66.0-24", value, null, -1, null],
-    ["column created_at must be a time", "10.244.67.0-24", value, null, 1.5, null],
-    ["column expires_at must be a time", "10.244.68.0-24", value, null, 1, "never"],
-    ["column expires_at must be a time", "10.244.69.0-24", value, null, 1, blob],
-    ["column expires_at must be a time", "10.244.70.0-24", value, null, 1, 1e300],
+    ["column value must be a text, not null", "10.244.160.0-24", null, null, 1, null],
+    ["column value must be a text", "10.244.161.0-24", blob, null, 1, null],
+    ["column value is too long", "10.244.162.0-24", "x".repeat(100_000), null, 1, null],
+    ["column node must be a node's name", "10.244.163.0-24", value, "a\nb", 1, null],
+    ["column node must be a text", "10.244.164.0-24", value, blob, 1, null],
+    ["column created_at must be a time", "10.244.165.0-24", value, null, "yesterday", null],
+    ["column created_at must be a time", "10.244.166.0-24", value, null, -1, null],
+    ["column created_at must be a time", "10.244.167.0-24", value, null, 1.5, null],
+    ["column expires_at must be a time", "10.244.168.0-24", value, null, 1, "never"],
+    ["column expires_at must be a time", "10.244.169.0-24", value, null, 1, blob],
+    ["column expires_at must be a time", "10.244.170.0-24", value, null, 1, 1e300],
   ];
   for (const [, ...columns] of rows) sample.sql("INSERT INTO leases VALUES (?, ?, ?, ?, ?)", ...columns);
   await using follower = new Follower(sample.open());

@@ -50,6 +50,8 @@ export interface AgentOptions {
   /** the embedded store, which other agents may share */
   readonly store: string;
   readonly netConf: string;
+  /** flags that choose another lease source than the store and the file */
+  readonly leases?: readonly string[];
   /** further flags */
   readonly flags?: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
@@ -93,11 +95,10 @@ export class TestAgent {
 
   /** Starts it; does not wait. */
   spawn(): void {
-    const { ns, name, store, netConf, flags = [], environment = {} } = this.#options;
+    const { ns, name, store, netConf, leases, flags = [], environment = {} } = this.#options;
     const command = [
       executable(),
-      `--lease-store=${store}`,
-      `--net-config-path=${netConf}`,
+      ...(leases ?? [`--lease-store=${store}`, `--net-config-path=${netConf}`]),
       `--subnet-file=${this.subnetFile}`,
       "--iface=eth0",
       `--debug-addr=unix:${this.#socket}`,

@@ -18,6 +18,9 @@ export class Overlay implements Disposable {
   readonly store: string;
   readonly netConf: string;
   readonly nodes: NodeInOverlay[] = [];
+  /** flags of the nodes that are added from now on, for another lease source than the embedded store */
+  leases: readonly string[] | undefined;
+  readonly #hosts: Netns[] = [];
   readonly #folder: string;
   readonly #switch = new Netns();
 
@@ -40,15 +43,36 @@ export class Overlay implements Disposable {
   }
 
   async addNode(number: number, flags: readonly string[] = []): Promise<NodeInOverlay> {
-    const ns = new Netns();
     const name = `n${number}`;
-    await pair({ ns, name: "eth0", addresses: [`192.0.2.${number}/24`] }, { ns: this.#switch, name });
-    await this.#switch.exec(["ip", "link", "set", name, "master", "br0"]);
+    const ns = await this.#join(number, name);
     await ns.sysctl("ipv4.ip_forward", 1);
-    const agent = new TestAgent({ ns, folder: this.#folder, name, store: this.store, netConf: this.netConf, flags });
+    const { store, netConf, leases } = this;
+    const agent = new TestAgent({
+      ns,
+      folder: this.#folder,
+      name,
+      store,
+      netConf,
+      ...(leases === undefined ? {} : { leases }),
+      flags,
+    });
     const node = { ns, agent, pod: new Netns(), podAddress: "" };
     this.nodes.push(node);
     return node;
+  }
+
+  /** A namespace on the switch with the address 192.0.2.`number` and no agent: for a server, or for a node made by hand. */
+  async addHost(number: number): Promise<Netns> {
+    const ns = await this.#join(number, `h${number}`);
+    this.#hosts.push(ns);
+    return ns;
+  }
+
+  async #join(number: number, port: string): Promise<Netns> {
+    const ns = new Netns();
+    await pair({ ns, name: "eth0", addresses: [`192.0.2.${number}/24`] }, { ns: this.#switch, name: port });
+    await this.#switch.exec(["ip", "link", "set", port, "master", "br0"]);
+    return ns;
   }
 
   /** Starts all agents and waits until each has programmed the others. */
@@ -88,12 +112,13 @@ export class Overlay implements Disposable {
       pod[Symbol.dispose]();
       ns[Symbol.dispose]();
     }
+    for (const ns of this.#hosts) ns[Symbol.dispose]();
     this.#switch[Symbol.dispose]();
   }
 }
 
 /** The lines `KEY=value` of a file. */
-export async function readEnvironmentFile(path: string): Promise<Record<string, string>> {
+async function readEnvironmentFile(path: string): Promise<Record<string, string>> {
   const lines = (await Bun.file(path).text()).split("\n");
   return Object.fromEntries(
     lines.flatMap((line) =>

@@ -9,6 +9,7 @@ import {
   NLM_F_REPLACE,
   NTF_SELF,
   NUD_PERMANENT,
+  RT_SCOPE_NOWHERE,
   RT_SCOPE_UNIVERSE,
   RT_TABLE_MAIN,
   RTN_UNICAST,
@@ -49,7 +50,6 @@ export class RouteBuilder implements Disposable {
     this.#hop = allocated(lib.rtnl_route_nh_alloc(), "a next hop");
     lib.rtnl_route_add_nexthop(this.#route, this.#hop);
     lib.rtnl_route_set_table(this.#route, RT_TABLE_MAIN);
-    lib.rtnl_route_set_scope(this.#route, RT_SCOPE_UNIVERSE);
     check(lib.rtnl_route_set_type(this.#route, RTN_UNICAST), "set route type");
     check(lib.rtnl_route_set_dst(this.#route, this.#destination.pointer), "set route destination");
   }
@@ -57,14 +57,16 @@ export class RouteBuilder implements Disposable {
   /** RTM_NEWROUTE that takes the place of a route with the same destination, or is new. */
   replace(parameters: RouteParameters): Message {
     this.#set(parameters);
+    nlRoute().rtnl_route_set_scope(this.#route, RT_SCOPE_UNIVERSE);
     return buildMessage("build a route request", (out) =>
       nlRoute().rtnl_route_build_add_request(this.#route, NLM_F_CREATE | NLM_F_REPLACE, out),
     );
   }
 
-  /** RTM_DELROUTE of exactly this route. */
+  /** RTM_DELROUTE of exactly this route, of whatever scope. */
   delete(parameters: RouteParameters): Message {
     this.#set(parameters);
+    nlRoute().rtnl_route_set_scope(this.#route, RT_SCOPE_NOWHERE);
     return buildMessage("build a route request", (out) => nlRoute().rtnl_route_build_del_request(this.#route, 0, out));
   }
 

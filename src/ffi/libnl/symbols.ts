@@ -74,7 +74,7 @@ export const nlRoute = lazyLibrary("libnl-route-3.so.200", "libnl-route-3-200", 
 });
 
 /** An error of libnl itself, before anything reached the kernel (netlink/errno.h). */
-export class LibnlError extends Error {
+class LibnlError extends Error {
   override readonly name = "LibnlError";
 
   constructor(operation: string, code: number) {

@@ -1,0 +1,16 @@
+import type { AgentFlags } from "../config/flags.ts";
+import { readNetConf } from "../config/read-net-conf.ts";
+import type { LeaseSource } from "../lease/source.ts";
+
+/** Opens the source of leases that the flags choose; each is loaded only when it is used. */
+export async function openLeaseSource({ leaseStore, etcd, netConfigPath }: AgentFlags): Promise<LeaseSource> {
+  if (leaseStore !== undefined) {
+    const { openEmbeddedStore } = await import("../lease/embedded.ts");
+    return openEmbeddedStore({ path: leaseStore, readNetwork: () => readNetConf(netConfigPath) });
+  }
+  if (etcd !== undefined) {
+    const { openEtcd } = await import("../lease/etcd.ts");
+    return openEtcd(etcd);
+  }
+  throw new Error("no lease source is chosen");
+}

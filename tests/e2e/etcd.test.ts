@@ -1,0 +1,154 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import type { AgentState } from "../support/agent.ts";
+import { describeWithEtcd, EtcdServer } from "../support/etcd.ts";
+import { Overlay } from "../support/overlay.ts";
+import { startPing } from "../support/ping.ts";
+import { describeInNamespaces } from "../support/requires.ts";
+import { useTemporaryFolder } from "../support/temp.ts";
+import { eventually } from "../support/wait.ts";
+
+const SUBNETS = "/coreos.com/network/subnets";
+const CONFIG = '{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}';
+const PASSWORD = "open-sesame";
+
+/** As flannel writes it. */
+const leaseValue = (publicIP: string, mac: string): string =>
+  `{"PublicIP":"${publicIP}","PublicIPv6":null,"BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"${mac}"}}`;
+
+describeInNamespaces("agents that keep their leases in etcd", () => {
+  describeWithEtcd("of its own network", () => {
+    const folder = useTemporaryFolder();
+    const overlay = new Overlay(folder.path);
+    let etcd: EtcdServer;
+
+    beforeAll(async () => {
+      await overlay.create(0);
+      etcd = await EtcdServer.start({ place: { ns: await overlay.addHost(250), address: "192.0.2.250" } });
+      // Users are off there; the password is a test of what the agents tell.
+      overlay.leases = [`--etcd-endpoints=${etcd.endpoint}`, "--etcd-username=me", `--etcd-password=${PASSWORD}`];
+      for (const number of [1, 2]) await overlay.addNode(number);
+    });
+
+    afterAll(async () => {
+      await etcd?.[Symbol.asyncDispose]();
+      overlay[Symbol.dispose]();
+    });
+
+    const leaseOf = ({ lease }: AgentState): NonNullable<AgentState["lease"]> => {
+      if (lease === null) throw new Error("the agent has no lease");
+      return lease;
+    };
+    const warnings = async () =>
+      (await overlay.node(1).agent.readiness()).warnings.filter(({ condition }) => condition === "leaseSource");
+
+    test("wait for the network's configuration, and go on when it comes", async () => {
+      const { agent } = overlay.node(1);
+      agent.spawn();
+      const isTold = async () =>
+        (await agent.readiness()).reasons.some(({ message }) =>
+          message.includes("etcdctl put /coreos.com/network/config"),
+        );
+      await eventually(isTold, { within: 10_000, what: "readiness says what to do" });
+      await etcd.ctl(["put", "/coreos.com/network/config", CONFIG]);
+      await agent.ready(30_000);
+    });
+
+    test("reach each other, and their leases are flannel's", async () => {
+      await overlay.node(2).agent.start();
+      await Promise.all(overlay.nodes.map(({ agent }) => agent.settled(2)));
+      await overlay.attachPods();
+      const ping = startPing(overlay.node(1).pod, overlay.node(2).podAddress);
+      await ping.answers(10, 10_000);
+      await ping.stop();
+      const { ipv4, key, node } = leaseOf(await overlay.node(1).agent.state());
+      expect(node).toBeNull();
+      const [value] = (await etcd.ctl(["get", "--print-value-only", `${SUBNETS}/${key}`])).split("\n");
+      expect(value).toBe(leaseValue("192.0.2.1", ipv4.vtepMAC));
+    });
+
+    test("do not tell the password", async () => {
+      const state = await (await overlay.node(1).agent.fetch("/debug/state")).text();
+      expect(state).toContain(etcd.endpoint);
+      expect(state).not.toContain(PASSWORD);
+      expect(overlay.node(1).agent.log).not.toContain(PASSWORD);
+    });
+
+    test("etcd gone for a while: no packet is lost, a warning says why and since when, and goes when it is back", async () => {
+      const ping = startPing(overlay.node(1).pod, overlay.node(2).podAddress);
+      await ping.answers(10, 10_000);
+      await etcd.signal("SIGKILL");
+      await eventually(async () => (await warnings()).length > 0, { within: 20_000, what: "the warning is there" });
+      const [warning] = await warnings();
+      expect(warning?.message).toMatch(/etcd http:\/\/192\.0\.2\.250.*last contact \d+ s ago: .*192\.0\.2\.250/);
+      expect(await overlay.node(1).agent.readiness()).toMatchObject({ status: 200, ready: true });
+      await ping.answers(50, 10_000);
+      await etcd.restart();
+      await eventually(async () => (await warnings()).length === 0, { within: 20_000, what: "the warning is gone" });
+      await ping.answers(10, 10_000);
+      const { sent, received } = await ping.stop();
+      expect(received).toBe(sent);
+      // What happens there is followed again.
+      await etcd.ctl(["put", `${SUBNETS}/10.244.77.0-24`, leaseValue("192.0.2.77", "02:00:00:00:00:77")]);
+      await overlay.node(1).agent.settled(3);
+      await etcd.ctl(["del", `${SUBNETS}/10.244.77.0-24`]);
+      await overlay.node(1).agent.settled(2);
+    });
+
+    test("a node that follows flannel's recipe by hand is reached, and reaches", async () => {
+      const ns = await overlay.addHost(9);
+      const mac = "02:00:00:00:00:09";
+      const peer = leaseOf(await overlay.node(1).agent.state());
+      const gateway = peer.ipv4.subnet.replace("/24", "");
+      for (const command of [
+        `ip link add flannel.1 address ${mac} mtu 1450 type vxlan id 1 local 192.0.2.9 dev eth0 dstport 8472 nolearning`,
+        "ip address add 10.244.99.0/32 dev flannel.1",
+        "ip link set flannel.1 up",
+        `ip neighbour replace ${gateway} lladdr ${peer.ipv4.vtepMAC} dev flannel.1 nud permanent`,
+        `bridge fdb replace ${peer.ipv4.vtepMAC} dev flannel.1 dst 192.0.2.1 self permanent`,
+        `ip route replace ${peer.ipv4.subnet} via ${gateway} dev flannel.1 onlink`,
+      ]) {
+        await ns.exec(command.split(" "));
+      }
+      const data = {
+        PublicIP: "192.0.2.9",
+        PublicIPv6: null,
+        BackendType: "vxlan",
+        BackendData: { VNI: 1, VtepMAC: mac },
+      };
+      await etcd.ctl(["put", `${SUBNETS}/10.244.99.0-24`, JSON.stringify(data)]);
+      await overlay.node(1).agent.settled(3);
+      const pings = [startPing(ns, overlay.node(1).podAddress), startPing(overlay.node(1).pod, "10.244.99.0")];
+      for (const ping of pings) {
+        await ping.answers(10, 10_000);
+        const { sent, received } = await ping.stop();
+        expect(received).toBe(sent);
+      }
+      await etcd.ctl(["del", `${SUBNETS}/10.244.99.0-24`]);
+      await overlay.node(1).agent.settled(2);
+    });
+
+    test("a lease that somebody deletes ends its agent with code 1; the state stays, and a start takes it again", async () => {
+      const { agent, ns } = overlay.node(1);
+      const before = leaseOf(await agent.state());
+      const kernel = async () => [
+        await ns.exec(["ip", "-o", "link", "show", "flannel.1"]),
+        await ns.exec(["ip", "route", "show", "dev", "flannel.1"]),
+        await ns.exec(["bridge", "fdb", "show", "dev", "flannel.1"]),
+        await ns.exec(["ip", "neighbour", "show", "dev", "flannel.1", "nud", "permanent"]),
+      ];
+      const state = await kernel();
+      await etcd.ctl(["del", `${SUBNETS}/${before.key}`]);
+      await eventually(() => agent.exitCode !== null, { within: 10_000, what: "the agent ends" });
+      expect(agent.exitCode).toBe(1);
+      expect(agent.log).toContain(`stopping: lease ${before.key} is gone from etcd: its key was deleted`);
+      expect(await kernel()).toEqual(state);
+      await overlay.node(2).agent.settled(1);
+      await agent.start();
+      expect(leaseOf(await agent.state())).toEqual(before);
+      await Promise.all(overlay.nodes.map((node) => node.agent.settled(2)));
+      const ping = startPing(overlay.node(2).pod, overlay.node(1).podAddress);
+      await ping.answers(10, 10_000);
+      await ping.stop();
+    });
+  });
+});
