@@ -35,7 +35,7 @@ export function perFamily<T>(families: readonly Family[], make: (family: Family)
   return Object.fromEntries(families.map((family) => [family, make(family)]));
 }
 
-export function exampleNetwork(families: readonly Family[], backend: Partial<VxlanOptions> = {}): NetworkConfig {
+function exampleNetwork(families: readonly Family[], backend: Partial<VxlanOptions> = {}): NetworkConfig {
   const range = (family: Family): NetworkRange => {
     const network = NETWORKS[family];
     const subnetLength = SUBNET_LENGTH[family];
@@ -72,10 +72,7 @@ export function exampleLease(families: readonly Family[], n: number, changes: Pa
   };
 }
 
-export function exampleExternal(
-  families: readonly Family[],
-  changes: Partial<ExternalInterface> = {},
-): ExternalInterface {
+function exampleExternal(families: readonly Family[], changes: Partial<ExternalInterface> = {}): ExternalInterface {
   const addresses = perFamily(families, (family) => examplePublicIP(family, 0));
   return { index: 2, name: "eth0", mtu: 1500, addresses, publicIPs: addresses, ...changes };
 }

@@ -1,0 +1,263 @@
+import { beforeAll, describe, expect, test } from "bun:test";
+import { chmodSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { UsageError } from "../../src/base/errors.ts";
+import { findKubeConfig, type KubeConfigOptions } from "../../src/lease/kube-config.ts";
+import { KubeCredentials } from "../../src/lease/kube-credentials.ts";
+import { useTemporaryFolder } from "../support/temp.ts";
+
+const folder = useTemporaryFolder();
+const IN_POD = { KUBERNETES_SERVICE_HOST: "10.96.0.1", KUBERNETES_SERVICE_PORT: "443" };
+const SECRET = "s3cret-t0ken";
+
+interface Parts {
+  readonly cluster?: object;
+  readonly user?: object | null;
+  readonly context?: object;
+  readonly top?: object;
+}
+
+function kubeconfig({ cluster = {}, user = { token: SECRET }, context = {}, top = {} }: Parts = {}): object {
+  return {
+    apiVersion: "v1",
+    kind: "Config",
+    "current-context": "here",
+    contexts: [{ name: "here", context: { cluster: "c", user: "u", ...context } }],
+    clusters: [
+      { name: "c", cluster: { server: "https://198.51.100.7:6443/", "certificate-authority": "ca.crt", ...cluster } },
+    ],
+    users: [{ name: "u", user }],
+    ...top,
+  };
+}
+
+let count = 0;
+async function write(content: object | string): Promise<string> {
+  const path = folder.at(`config-${count++}`);
+  await Bun.write(path, typeof content === "string" ? content : JSON.stringify(content));
+  return path;
+}
+
+const accessOf = (options: Partial<KubeConfigOptions>) =>
+  new KubeCredentials({ environment: {}, ...options }).current();
+
+beforeAll(async () => {
+  await Bun.write(folder.at("ca.crt"), "an authority");
+  await Bun.write(folder.at("client.crt"), "a certificate");
+  await Bun.write(folder.at("client.key"), "a key");
+  await Bun.write(folder.at("token"), `${SECRET}\n`);
+});
+
+describe("in a pod", () => {
+  test("its service account is used, with the cluster's authority", async () => {
+    const access = await accessOf({ environment: IN_POD, serviceAccountFolder: folder.path });
+    expect(access).toMatchObject({
+      server: "https://10.96.0.1:443",
+      headers: { Authorization: `Bearer ${SECRET}` },
+      trust: folder.at("ca.crt"),
+    });
+    expect(`${access.tls.ca}`).toBe("an authority");
+  });
+
+  test.each([
+    [{ ...IN_POD, KUBERNETES_SERVICE_HOST: "fd00::1" }, undefined, "https://[fd00::1]:443"],
+    [IN_POD, "https://198.51.100.9:6443/", "https://198.51.100.9:6443"],
+    [{}, "https://198.51.100.9:6443", "https://198.51.100.9:6443"],
+  ])("%j with --kube-api-url=%j leads to %s", (environment, apiUrl, server) => {
+    expect(findKubeConfig({ environment, ...(apiUrl && { apiUrl }) }).cluster.server).toBe(server);
+  });
+
+  test("elsewhere there is nothing to ask", () => {
+    expect(() => findKubeConfig({ environment: { KUBERNETES_SERVICE_HOST: "10.96.0.1" } })).toThrow(
+      "give --kubeconfig-file or --kube-api-url",
+    );
+  });
+
+  test("a missing authority is named", async () => {
+    await expect(accessOf({ environment: IN_POD, serviceAccountFolder: folder.at("nowhere") })).rejects.toThrow(
+      `certificate authority ${folder.at("nowhere", "ca.crt")} can't be read (ENOENT)`,
+    );
+  });
+});
+
+describe("a kubeconfig", () => {
+  test("gives the server without the slash, and paths from its own folder", async () => {
+    const user = { "client-certificate": "client.crt", "client-key": folder.at("client.key") };
+    const path = await write(kubeconfig({ user, cluster: { "tls-server-name": "kubernetes.default" } }));
+    const { server, tls, headers } = await accessOf({ kubeconfigFile: path, environment: IN_POD });
+    expect(server).toBe("https://198.51.100.7:6443");
+    expect(Object.entries(tls).map(([name, value]) => [name, `${value}`])).toEqual([
+      ["ca", "an authority"],
+      ["cert", "a certificate"],
+      ["key", "a key"],
+      ["serverName", "kubernetes.default"],
+    ]);
+    expect(headers).toEqual({});
+  });
+
+  test.each<[string, object, Record<string, string>]>([
+    ["a token", { token: SECRET }, { Authorization: `Bearer ${SECRET}` }],
+    [
+      "a token file, which wins over a token",
+      { token: "old", tokenFile: "token" },
+      { Authorization: `Bearer ${SECRET}` },
+    ],
+    [
+      "user and password",
+      { username: "me", password: "pw" },
+      { Authorization: `Basic ${Buffer.from("me:pw").toString("base64")}` },
+    ],
+  ])("with %s", async (_what, user, headers) => {
+    expect((await accessOf({ kubeconfigFile: await write(kubeconfig({ user })) })).headers).toEqual(headers);
+  });
+
+  test("without a user still has the cluster's authority", async () => {
+    for (const parts of [{ context: { user: "" } }, { user: null }]) {
+      const access = await accessOf({ kubeconfigFile: await write(kubeconfig(parts)) });
+      expect(`${access.tls.ca}`).toBe("an authority");
+      expect(access.headers).toEqual({});
+    }
+  });
+
+  test("written as YAML, with data in place of files", async () => {
+    const ca = Buffer.from("inline authority").toString("base64");
+    const text = `
+apiVersion: v1
+kind: Config
+current-context: here
+contexts: [{name: here, context: {cluster: c, user: u}}]
+clusters:
+- name: c
+  cluster: {server: "https://198.51.100.7:6443", certificate-authority-data: ${ca}, proxy-url: "http://proxy:3128"}
+users:
+- name: u
+  user: {token: "${SECRET}"}
+`;
+    const access = await accessOf({ kubeconfigFile: await write(text) });
+    expect(`${access.tls.ca}`).toBe("inline authority");
+    expect(access.proxy).toBe("http://proxy:3128");
+  });
+
+  test("gives nobody on the way a credential to read", async () => {
+    const path = await write(kubeconfig());
+    const { server, headers, tls } = await accessOf({ kubeconfigFile: path, apiUrl: "http://127.0.0.1:8080" });
+    expect({ server, headers, tls }).toEqual({ server: "http://127.0.0.1:8080", headers: {}, tls: {} });
+  });
+
+  test.each<[string, object | string, string]>([
+    ["that is not YAML", `{token: "${SECRET}"\n  - : [`, "is not YAML"],
+    ["that is empty", "", "its content is missing or malformed"],
+    [
+      "without current-context",
+      kubeconfig({ top: { "current-context": "" } }),
+      "current-context is missing or malformed",
+    ],
+    ["with a context that is not there", kubeconfig({ top: { "current-context": "x" } }), "there is no context x"],
+    [
+      "with a cluster that is not there",
+      kubeconfig({ context: { cluster: "x" } }),
+      "there is no cluster x, which the context here names",
+    ],
+    [
+      "with a user that is not there",
+      kubeconfig({ context: { user: "x" } }),
+      "there is no user x, which the context here names",
+    ],
+    [
+      "that verifies nothing",
+      kubeconfig({ cluster: { "insecure-skip-tls-verify": true } }),
+      "insecure-skip-tls-verify, but the certificate is always verified",
+    ],
+    [
+      "with a SOCKS proxy",
+      kubeconfig({ cluster: { "proxy-url": "socks5://me:pw@proxy" } }),
+      "its proxy-url is neither HTTP nor HTTPS",
+    ],
+    [
+      "with a token of two lines",
+      kubeconfig({ user: { token: `${SECRET}\nx` } }),
+      "have a line break or another special character",
+    ],
+    [
+      "with a token file that is not there",
+      kubeconfig({ user: { tokenFile: "absent" } }),
+      "no credentials from user u of kubeconfig",
+    ],
+  ])("%s is refused, and no secret shows", async (_what, content, message) => {
+    const path = await write(content);
+    const error = await accessOf({ kubeconfigFile: path }).then(
+      () => new Error("accepted"),
+      (cause: Error) => cause,
+    );
+    expect(error.message).toContain(message);
+    for (const text of [Bun.inspect(error), error.stack]) {
+      expect(text).not.toContain(SECRET);
+      expect(text).not.toContain("me:pw");
+    }
+  });
+
+  test("that is not there is named", async () => {
+    await expect(accessOf({ kubeconfigFile: folder.at("absent") })).rejects.toThrow(
+      `kubeconfig ${folder.at("absent")} can't be read (ENOENT)`,
+    );
+  });
+});
+
+describe("an exec plugin", () => {
+  const plugin = async (script: string, more: object = {}) => {
+    const command = await write(`#!/bin/sh\necho run >>${folder.at("runs")}\n${script}\n`);
+    chmodSync(command, 0o755);
+    const exec = { apiVersion: "client.authentication.k8s.io/v1beta1", command, ...more };
+    return new KubeCredentials({ environment: {}, kubeconfigFile: await write(kubeconfig({ user: { exec } })) });
+  };
+  const answer = (status: object) => `printf '%s' '${JSON.stringify({ kind: "ExecCredential", status })}'`;
+  const runs = () => readFileSync(folder.at("runs"), "utf8").trim().split("\n").length;
+
+  test("gives a token, is told what is wanted of it, and is asked again only when that is refused", async () => {
+    await Bun.write(folder.at("runs"), "");
+    const info = folder.at("info");
+    const env = [{ name: "WHERE", value: info }];
+    const credentials = await plugin(`printf '%s' "$KUBERNETES_EXEC_INFO" >$WHERE\n${answer({ token: SECRET })}`, {
+      env,
+    });
+    expect((await credentials.current()).headers).toEqual({ Authorization: `Bearer ${SECRET}` });
+    expect(JSON.parse(readFileSync(info, "utf8"))).toMatchObject({
+      kind: "ExecCredential",
+      apiVersion: "client.authentication.k8s.io/v1beta1",
+    });
+    await credentials.current();
+    expect(runs()).toBe(1);
+    credentials.forget();
+    await credentials.current();
+    expect(runs()).toBe(2);
+  });
+
+  test("gives a client certificate", async () => {
+    const credentials = await plugin(answer({ clientCertificateData: "a certificate", clientKeyData: "a key" }));
+    expect((await credentials.current()).tls).toMatchObject({ cert: "a certificate", key: "a key" });
+  });
+
+  test("that fails is named with what it said last", async () => {
+    const credentials = await plugin("echo first >&2; echo 'you are not logged in' >&2; exit 3");
+    await expect(credentials.current()).rejects.toThrow(/^no credentials from exec plugin .*: you are not logged in$/);
+  });
+});
+
+test("what could not be read is read again at once, and what is known is kept", async () => {
+  const account = folder.at("late");
+  const credentials = new KubeCredentials({ environment: IN_POD, serviceAccountFolder: account });
+  await expect(credentials.current()).rejects.toThrow("can't be read");
+  await Bun.write(join(account, "ca.crt"), "an authority");
+  await Bun.write(join(account, "token"), "one");
+  expect((await credentials.current()).headers).toEqual({ Authorization: "Bearer one" });
+  await Bun.write(join(account, "token"), "two");
+  expect((await credentials.current()).headers).toEqual({ Authorization: "Bearer one" });
+  credentials.forget();
+  expect((await credentials.current()).headers).toEqual({ Authorization: "Bearer two" });
+});
+
+test("--kube-api-url must be a URL", () => {
+  for (const apiUrl of ["", "10.0.0.1:6443", "ftp://10.0.0.1", "https://"]) {
+    expect(() => new KubeCredentials({ environment: {}, apiUrl })).toThrow(UsageError);
+  }
+});

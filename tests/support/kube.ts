@@ -1,0 +1,316 @@
+import { afterAll } from "bun:test";
+import { generateKeyPairSync } from "node:crypto";
+import * as v from "valibot";
+import { Authority } from "./certificates.ts";
+import { EtcdServer } from "./etcd.ts";
+import { kubeBinary } from "./kube-binaries.ts";
+import type { Netns } from "./netns.ts";
+import { TemporaryFolder } from "./temp.ts";
+import { eventually } from "./wait.ts";
+
+/** What the tests look at of a Node. */
+const NodeBody = v.object({
+  metadata: v.object({
+    name: v.string(),
+    uid: v.string(),
+    resourceVersion: v.string(),
+    creationTimestamp: v.string(),
+    annotations: v.optional(v.record(v.string(), v.string()), {}),
+  }),
+  spec: v.object({ podCIDR: v.optional(v.string()), podCIDRs: v.optional(v.array(v.string()), []) }),
+  status: v.object({ conditions: v.optional(v.array(v.record(v.string(), v.string())), []) }),
+});
+export type NodeObject = v.InferOutput<typeof NodeBody>;
+
+const TokenBody = v.object({ status: v.object({ token: v.string() }) });
+
+export interface KubeOptions {
+  /** where it runs, and its address there; else here, on 127.0.0.1 */
+  readonly place?: { readonly ns: Netns; readonly address: string };
+  /** what kube-controller-manager cuts podCIDRs from; without it there is none, and no Node gets one by itself */
+  readonly clusterCIDR?: string;
+}
+
+interface ServerProcess {
+  child: Bun.Subprocess;
+  readonly start: () => Bun.Subprocess;
+}
+
+/** A flannel DaemonSet's account, with no more rights than flannel's ClusterRole gives. */
+const NAMESPACE = "kube-flannel";
+const ACCOUNT = "flannel";
+const ROLE = {
+  rules: [
+    { apiGroups: [""], resources: ["pods", "nodes", "namespaces"], verbs: ["get", "list", "watch"] },
+    { apiGroups: [""], resources: ["nodes/status"], verbs: ["patch"] },
+  ],
+};
+const ADMIN = "admin-of-the-tests";
+
+/** The real API server over the real etcd, with TLS and RBAC, and kube-controller-manager's podCIDRs if asked for. */
+export class KubeCluster implements AsyncDisposable {
+  readonly folder = new TemporaryFolder();
+  readonly #options: KubeOptions;
+  readonly #processes = new Map<string, ServerProcess>();
+  #etcd: EtcdServer | undefined;
+  #authority: Authority | undefined;
+  #port = 0;
+  #log = "";
+
+  constructor(options: KubeOptions) {
+    this.#options = options;
+  }
+
+  static async start(options: KubeOptions = {}): Promise<KubeCluster> {
+    const cluster = new KubeCluster(options);
+    try {
+      await cluster.#start();
+    } catch (cause) {
+      await cluster[Symbol.asyncDispose]();
+      throw new Error(`the API server's log ends with:\n${cluster.#log.slice(-3000)}`, { cause });
+    }
+    return cluster;
+  }
+
+  get #address(): string {
+    return this.#options.place?.address ?? "127.0.0.1";
+  }
+
+  get port(): number {
+    return this.#port;
+  }
+
+  get url(): string {
+    return `https://${this.#address}:${this.#port}`;
+  }
+
+  get authority(): Authority {
+    if (this.#authority === undefined) throw new Error("the cluster was not started");
+    return this.#authority;
+  }
+
+  async #start(): Promise<void> {
+    const { place, clusterCIDR } = this.#options;
+    const { folder } = this;
+    this.#authority = await Authority.create(folder.path, "cluster-ca");
+    const server = await this.#authority.issue("apiserver", [`IP:${this.#address}`, "IP:127.0.0.1", "DNS:kubernetes"]);
+    const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+    await Bun.write(folder.at("sa.key"), privateKey.export({ type: "sec1", format: "pem" }));
+    await Bun.write(folder.at("tokens.csv"), `${ADMIN},admin,1,"system:masters"\n`);
+    this.#etcd = await EtcdServer.start(place === undefined ? {} : { place });
+    this.#port = place === undefined ? freePort() : 6443;
+    await this.#run("kube-apiserver", [
+      `--etcd-servers=${this.#etcd.endpoint}`,
+      `--secure-port=${this.#port}`,
+      `--bind-address=${this.#address}`,
+      `--advertise-address=${place === undefined ? "192.0.2.1" : this.#address}`,
+      `--client-ca-file=${server.ca}`,
+      `--tls-cert-file=${server.cert}`,
+      `--tls-private-key-file=${server.key}`,
+      `--cert-dir=${folder.at("certificates")}`,
+      `--token-auth-file=${folder.at("tokens.csv")}`,
+      `--service-account-key-file=${folder.at("sa.key")}`,
+      `--service-account-signing-key-file=${folder.at("sa.key")}`,
+      "--service-account-issuer=https://kubernetes",
+      "--service-cluster-ip-range=10.96.0.0/16",
+      "--authorization-mode=Node,RBAC",
+      "--allow-privileged=true",
+      "--disable-admission-plugins=ServiceAccount",
+    ]);
+    await this.serving();
+    await this.#makeAccount();
+    if (clusterCIDR === undefined) return;
+    await this.#run("kube-controller-manager", [
+      "--controllers=nodeipam",
+      "--allocate-node-cidrs",
+      `--cluster-cidr=${clusterCIDR}`,
+      `--kubeconfig=${await this.kubeconfig({ token: ADMIN })}`,
+      "--leader-elect=false",
+      "--port=0",
+      "--secure-port=0",
+    ]);
+  }
+
+  async #run(name: "kube-apiserver" | "kube-controller-manager", args: readonly string[]): Promise<void> {
+    const command = [kubeBinary(name), ...args];
+    const { place } = this.#options;
+    const start = () => {
+      const settings = { stdin: "ignore", stdout: "ignore", stderr: "pipe" } as const;
+      const child = place === undefined ? Bun.spawn(command, settings) : place.ns.spawn(command, settings);
+      void this.#collect(child.stderr);
+      return child;
+    };
+    this.#processes.set(name, { child: start(), start });
+  }
+
+  async #collect(stream: ReadableStream<Uint8Array>): Promise<void> {
+    const decoder = new TextDecoder();
+    for await (const chunk of stream) this.#log = (this.#log + decoder.decode(chunk, { stream: true })).slice(-20_000);
+  }
+
+  /** Waits until the API server answers, and knows its own first roles. */
+  async serving(): Promise<void> {
+    await eventually(
+      async () => this.#exited("kube-apiserver") || (await this.request("GET", "/readyz")) !== undefined,
+      {
+        within: 60_000,
+        what: `the API server at ${this.url} is ready`,
+      },
+    );
+    if (this.#exited("kube-apiserver")) throw new Error("kube-apiserver ended at once");
+  }
+
+  #exited(name: string): boolean {
+    return this.#processes.get(name)?.child.exitCode !== null;
+  }
+
+  async #makeAccount(): Promise<void> {
+    const metadata = { name: ACCOUNT, namespace: NAMESPACE };
+    const rbac = "/apis/rbac.authorization.k8s.io/v1";
+    await this.request("POST", "/api/v1/namespaces", { metadata: { name: NAMESPACE } });
+    await this.request("POST", `/api/v1/namespaces/${NAMESPACE}/serviceaccounts`, { metadata });
+    await this.request("POST", `${rbac}/clusterroles`, { metadata: { name: ACCOUNT }, ...ROLE });
+    await this.bind("flannel", { kind: "ServiceAccount", ...metadata });
+    const token = await this.token();
+    await eventually(async () => (await this.request("GET", "/api/v1/nodes?limit=1", undefined, token)) !== undefined, {
+      within: 10_000,
+      what: "the account has its role",
+    });
+  }
+
+  /** Gives flannel's ClusterRole to someone. */
+  async bind(name: string, subject: object): Promise<void> {
+    await this.request("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", {
+      metadata: { name },
+      roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: ACCOUNT },
+      subjects: [subject],
+    });
+  }
+
+  /** A token of flannel's account. @param boundTo a Secret of its namespace whose end is the token's, too */
+  async token(boundTo?: string): Promise<string> {
+    const boundObjectRef = boundTo === undefined ? undefined : { kind: "Secret", apiVersion: "v1", name: boundTo };
+    const path = `/api/v1/namespaces/${NAMESPACE}/serviceaccounts/${ACCOUNT}/token`;
+    const answer = await this.request("POST", path, { spec: { expirationSeconds: 3600, boundObjectRef } });
+    return v.parse(TokenBody, answer).status.token;
+  }
+
+  /** A folder as a pod finds it. */
+  async serviceAccountFolder(name = "account", token?: string): Promise<string> {
+    await Bun.write(this.folder.at(name, "ca.crt"), Bun.file(this.authority.ca));
+    await Bun.write(this.folder.at(name, "token"), token ?? (await this.token()));
+    return this.folder.at(name);
+  }
+
+  /** Writes a kubeconfig. @param user as it stands there @param cluster more about the cluster @returns its path */
+  async kubeconfig(user: object, cluster: object = {}): Promise<string> {
+    const path = this.folder.at(`${crypto.randomUUID()}.kubeconfig`);
+    const content = {
+      apiVersion: "v1",
+      kind: "Config",
+      "current-context": "tests",
+      contexts: [{ name: "tests", context: { cluster: "real", user: "someone" } }],
+      clusters: [
+        { name: "real", cluster: { server: this.url, "certificate-authority": this.authority.ca, ...cluster } },
+      ],
+      users: [{ name: "someone", user }],
+    };
+    await Bun.write(path, JSON.stringify(content));
+    return path;
+  }
+
+  /**
+   * Asks the API server as its administrator, unless another token is given; PATCH is a merge.
+   * @throws Error with what it answered, unless it is good
+   */
+  async request(method: string, path: string, body?: object, token = ADMIN): Promise<unknown> {
+    const type = method === "PATCH" ? "application/strategic-merge-patch+json" : "application/json";
+    const response = await fetch(`${this.url}${path}`, {
+      method,
+      headers: { authorization: `Bearer ${token}`, "content-type": type },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      tls: { ca: Bun.file(this.authority.ca) },
+      signal: AbortSignal.timeout(10_000),
+    });
+    const text = await response.text();
+    if (!response.ok) throw new Error(`${method} ${path}: HTTP ${response.status}: ${text}`);
+    return text.startsWith("{") ? JSON.parse(text) : text;
+  }
+
+  async createNode(name: string, { annotations = {}, spec = {}, status = {} } = {}): Promise<NodeObject> {
+    const node = { metadata: { name, annotations }, spec, status };
+    return v.parse(NodeBody, await this.request("POST", "/api/v1/nodes", node));
+  }
+
+  async node(name: string): Promise<NodeObject> {
+    return v.parse(NodeBody, await this.request("GET", `/api/v1/nodes/${name}`));
+  }
+
+  async annotate(name: string, annotations: Readonly<Record<string, string | null>>): Promise<void> {
+    await this.request("PATCH", `/api/v1/nodes/${name}`, { metadata: { annotations } });
+  }
+
+  async deleteNode(name: string): Promise<void> {
+    await this.request("DELETE", `/api/v1/nodes/${name}`);
+  }
+
+  async deleteAllNodes(): Promise<void> {
+    await this.request("DELETE", "/api/v1/nodes");
+  }
+
+  /** @returns its podCIDR once it has one */
+  async assigned(name: string): Promise<string> {
+    return eventually(async () => (await this.node(name)).spec.podCIDR, {
+      within: 20_000,
+      what: `${name} has a podCIDR`,
+    });
+  }
+
+  /** Sends a signal to a server and, if that ends it, waits for its end. */
+  async signal(
+    name: "kube-apiserver" | "kube-controller-manager",
+    signal: "SIGKILL" | "SIGSTOP" | "SIGCONT",
+  ): Promise<void> {
+    const server = this.#processes.get(name);
+    server?.child.kill(signal);
+    if (signal === "SIGKILL") await server?.child.exited;
+  }
+
+  /** Starts the API server again after it was killed, and waits until it answers. */
+  async restart(): Promise<void> {
+    const server = this.#processes.get("kube-apiserver");
+    if (server === undefined) throw new Error("the API server was never started");
+    server.child = server.start();
+    await this.serving();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const { child } of this.#processes.values()) {
+      child.kill("SIGKILL");
+      await child.exited;
+    }
+    await this.#etcd?.[Symbol.asyncDispose]();
+    this.folder[Symbol.dispose]();
+  }
+}
+
+function freePort(): number {
+  const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+  listener.stop(true);
+  return listener.port;
+}
+
+/** Clusters that end after the tests around the call: call it in a test file or a `describe`. */
+export function useKubernetes(): { start(options?: KubeOptions): Promise<KubeCluster> } {
+  const own: KubeCluster[] = [];
+  afterAll(async () => {
+    for (const cluster of own.splice(0)) await cluster[Symbol.asyncDispose]();
+  });
+  return {
+    async start(options) {
+      const cluster = await KubeCluster.start(options);
+      own.push(cluster);
+      return cluster;
+    },
+  };
+}
