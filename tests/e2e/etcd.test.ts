@@ -101,7 +101,7 @@ describeInNamespaces("agents that keep their leases in etcd", () => {
       const gateway = peer.ipv4.subnet.replace("/24", "");
       for (const command of [
         `ip link add flannel.1 address ${mac} mtu 1450 type vxlan id 1 local 192.0.2.9 dev eth0 dstport 8472 nolearning`,
-        "ip address add 10.244.99.0/32 dev flannel.1",
+        "ip address add 10.244.199.0/32 dev flannel.1",
         "ip link set flannel.1 up",
         `ip neighbour replace ${gateway} lladdr ${peer.ipv4.vtepMAC} dev flannel.1 nud permanent`,
         `bridge fdb replace ${peer.ipv4.vtepMAC} dev flannel.1 dst 192.0.2.1 self permanent`,
@@ -115,15 +115,15 @@ describeInNamespaces("agents that keep their leases in etcd", () => {
         BackendType: "vxlan",
         BackendData: { VNI: 1, VtepMAC: mac },
       };
-      await etcd.ctl(["put", `${SUBNETS}/10.244.99.0-24`, JSON.stringify(data)]);
+      await etcd.ctl(["put", `${SUBNETS}/10.244.199.0-24`, JSON.stringify(data)]);
       await overlay.node(1).agent.settled(3);
-      const pings = [startPing(ns, overlay.node(1).podAddress), startPing(overlay.node(1).pod, "10.244.99.0")];
+      const pings = [startPing(ns, overlay.node(1).podAddress), startPing(overlay.node(1).pod, "10.244.199.0")];
       for (const ping of pings) {
         await ping.answers(10, 10_000);
         const { sent, received } = await ping.stop();
         expect(received).toBe(sent);
       }
-      await etcd.ctl(["del", `${SUBNETS}/10.244.99.0-24`]);
+      await etcd.ctl(["del", `${SUBNETS}/10.244.199.0-24`]);
       await overlay.node(1).agent.settled(2);
     });
 

@@ -20,7 +20,7 @@ const SETUP = [
   "link set flannel-v6.1 up",
   "link add vx7 type vxlan id 7 dstport 4790 group 239.1.1.1 dev eth0",
   "link set vx7 up",
-  "link add tun0 type ipip local 198.18.0.1 remote 198.18.0.2",
+  "tuntap add dev tun0 mode tun",
   "address add 198.18.0.1/15 dev eth0",
   "address add 198.18.0.3/15 dev eth0",
   "address add 192.0.2.1 peer 192.0.2.2/32 dev eth0",
@@ -29,7 +29,7 @@ const SETUP = [
   "address add fd00:10:244:1::/128 dev flannel-v6.1 nodad",
   "route add default via 198.18.0.100",
   "route add default via 198.18.0.101 metric 50",
-  "-6 route add default via fd00:18::100 dev eth0",
+  "route add default via fd00:18::100 dev eth0",
   "route add 10.244.2.0/24 via 10.244.2.0 dev flannel.1 onlink proto 112",
   "route append 10.244.2.0/24 via 198.18.0.77",
   "route append 10.244.2.0/24 via 198.18.0.78",
@@ -43,7 +43,7 @@ const SETUP = [
   "route add 172.16.1.0/24 dev eth0",
   "route add 172.16.2.0/24 dev flannel.1",
   "route add 10.244.9.0/24 dev eth0 table 100",
-  "-6 route add fd00:10:244:2::/64 via fd00:10:244:2:: dev flannel-v6.1 onlink proto 113",
+  "route add fd00:10:244:2::/64 via fd00:10:244:2:: dev flannel-v6.1 onlink proto 113",
   "neighbour add 10.244.2.0 lladdr 02:00:00:00:00:12 dev flannel.1 nud permanent",
   "neighbour add 10.244.3.0 lladdr 02:00:00:00:00:13 dev flannel.1 nud stale",
   "neighbour add 10.244.4.0 dev flannel.1 nud failed",
@@ -114,6 +114,12 @@ const Forwarding = v.object({
 const PROTOCOLS: Readonly<Record<number, string>> = { 2: "kernel", 3: "boot" };
 const TYPES: Readonly<Record<number, string>> = { 1: "unicast", 6: "blackhole" };
 
+/** As ip prints a destination, in full. */
+function whole(destination: string, family: 4 | 6): string {
+  if (destination === "default") return family === 4 ? "0.0.0.0/0" : "::/0";
+  return destination.includes("/") ? destination : `${destination}/${family === 4 ? 32 : 128}`;
+}
+
 describeInNamespaces("a full read", () => {
   test("says what ip and bridge say", async () => {
     using ns = new Netns();
@@ -171,16 +177,7 @@ describeInNamespaces("a full read", () => {
     for (const family of [4, 6] as const) {
       const routes = await json(Route, `ip -j -${family} route show table main`);
       const lines = routes.map(({ type, dst, gateway, dev, protocol, metric, tos, flags }) =>
-        [
-          type,
-          dst === "default" ? (family === 4 ? "0.0.0.0/0" : "::/0") : dst,
-          gateway,
-          dev,
-          protocol,
-          flags.includes("onlink"),
-          metric,
-          Number(tos),
-        ].join(" "),
+        [type, whole(dst, family), gateway, dev, protocol, flags.includes("onlink"), metric, Number(tos)].join(" "),
       );
       const found = [...mirror.routes.values()].flat().filter((route) => route.family === family);
       const own = found.map(({ type, destination, gateway, index, protocol, onlink, priority, tos }) =>
