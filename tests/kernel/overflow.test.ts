@@ -12,7 +12,8 @@ describeInNamespaces("notifications that are lost", () => {
     const reads = node.reconciler.fullReads;
     const lines = Array.from(
       { length: 60_000 },
-      (_, n) => `neighbour replace 10.244.${n & 127}.7 lladdr 02:00:00:00:0${(n >> 7) & 1}:07 dev flannel.1 nud permanent`,
+      (_, n) =>
+        `neighbour replace 10.244.${n & 127}.7 lladdr 02:00:00:00:0${(n >> 7) & 1}:07 dev flannel.1 nud permanent`,
     );
     // While the event loop stands still nobody takes the notifications.
     const flood = Bun.spawnSync(node.ns.command(["ip", "-batch", "-"]), {
