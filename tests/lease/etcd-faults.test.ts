@@ -55,7 +55,10 @@ describeWithEtcd("etcd in bad times", () => {
       const lease = await source.acquire(requestOf(1), NETWORK, never);
       const before = await follower.untilKeys([lease.key]);
       await first.signal("SIGKILL");
-      const keys = [lease.key, await put(second, 100)];
+      // A write waits for the election, and gives up if that takes long.
+      const putOnce = (member: EtcdServer, n: number) =>
+        eventually(() => put(member, n), { within: 30_000, what: "a member takes a write" });
+      const keys = [lease.key, await putOnce(second, 200)];
       const after = await follower.untilKeys(keys, 20_000);
       expect(after.leases.includes(onlyOf(before))).toBe(true);
       // The election may still be going on.
@@ -67,7 +70,7 @@ describeWithEtcd("etcd in bad times", () => {
       expect((await inTrouble(source)).message).toContain("no etcd endpoint answers");
       await first.restart();
       await inContact(source);
-      await follower.untilKeys([...keys, await put(first, 101)]);
+      await follower.untilKeys([...keys, await putOnce(first, 201)], 20_000);
     } finally {
       for (const member of members) await member[Symbol.asyncDispose]();
     }
