@@ -7,16 +7,23 @@ const log = logger("loop");
 
 const BACKOFF: BackoffLimits = { first: 100, cap: 5_000 };
 
+export interface TurnResult {
+  /** whether all could be done; if not, it is tried again with a growing delay */
+  readonly complete: boolean;
+  /** whether somebody had undone what an earlier turn did */
+  readonly undone: boolean;
+}
+
 /**
- * Turns are at most this many a second in the long run, with as many at once before that: a drift is mended at once,
- * somebody who undoes our work all the time costs little.
+ * Turns that mend what somebody undid are at most this many a second in the long run, with as many at once before that:
+ * a drift is mended at once, a fight costs little.
  */
 const BURST = 20;
 const TURNS_A_SECOND = 10;
 
 /** Runs a turn whenever something may have changed; never two at once. Events only say that there is something to do. */
 export class Loop {
-  readonly #turn: (causes: readonly string[]) => Promise<{ readonly complete: boolean }>;
+  readonly #turn: (causes: readonly string[]) => Promise<TurnResult>;
   readonly #causes = new Set<string>();
   #timer: Timer | undefined;
   #running: Promise<void> | undefined;
@@ -31,8 +38,8 @@ export class Loop {
   #tokens = BURST;
   #tokensAt = performance.now();
 
-  /** @param turn says whether all could be done; if not, or if it throws, it is tried again with a growing delay */
-  constructor(turn: (causes: readonly string[]) => Promise<{ readonly complete: boolean }>) {
+  /** @param turn one that throws counts as not complete */
+  constructor(turn: (causes: readonly string[]) => Promise<TurnResult>) {
     this.#turn = turn;
   }
 
@@ -49,7 +56,7 @@ export class Loop {
   mark(cause: string): void {
     if (this.#stopped) return;
     if (this.#causes.size < 10) this.#causes.add(cause);
-    if (this.#running === undefined) this.#schedule(this.#mayRunAt - performance.now());
+    if (this.#busySince === undefined) this.#schedule(this.#mayRunAt - performance.now());
   }
 
   /** No further turn; resolves when the one under way has ended. */
@@ -65,34 +72,33 @@ export class Loop {
     if (dueAt >= this.#dueAt) return;
     clearTimeout(this.#timer);
     this.#dueAt = dueAt;
-    this.#timer = setTimeout(
-      () => {
-        this.#dueAt = Number.POSITIVE_INFINITY;
-        this.#running = this.#run().finally(() => {
-          this.#running = undefined;
-          if (this.#stopped) return;
-          const delay = this.#delayByRate();
-          this.#mayRunAt = performance.now() + delay;
-          if (this.#causes.size > 0) this.#schedule(delay);
-          else if (this.#failuresInARow > 0) this.#schedule(backoffDelay(this.#failuresInARow, BACKOFF));
-        });
-      },
-      Math.max(0, delayMs),
-    );
+    this.#timer = setTimeout(() => this.#begin(), Math.max(0, delayMs));
+  }
+
+  #begin(): void {
+    this.#dueAt = Number.POSITIVE_INFINITY;
+    // Before the turn's first step, which may mark already.
+    this.#busySince = Date.now();
+    this.#running = this.#run().finally(() => {
+      this.#busySince = undefined;
+      this.#running = undefined;
+      if (this.#stopped) return;
+      if (this.#causes.size > 0) this.#schedule(this.#mayRunAt - performance.now());
+      else if (this.#failuresInARow > 0) this.#schedule(backoffDelay(this.#failuresInARow, BACKOFF));
+    });
   }
 
   async #run(): Promise<void> {
     const causes = this.#causes.size > 0 ? [...this.#causes] : ["retry"];
     this.#causes.clear();
-    this.#busySince = Date.now();
-    let complete = false;
+    let result: TurnResult = { complete: false, undone: false };
     try {
-      ({ complete } = await this.#turn(causes));
+      result = await this.#turn(causes);
     } catch (error) {
       log.error("a turn of the reconcile loop failed, trying again: {error}", { error: describeError(error) });
     }
-    this.#failuresInARow = complete ? 0 : this.#failuresInARow + 1;
-    this.#busySince = undefined;
+    this.#failuresInARow = result.complete ? 0 : this.#failuresInARow + 1;
+    this.#mayRunAt = performance.now() + (result.undone ? this.#delayByRate() : 0);
     this.#lastTurnAt = Date.now();
     this.#turns++;
   }

@@ -19,7 +19,7 @@ import { type Mac, randomMac } from "../net/mac.ts";
 import type { Facts, Finding } from "../status/facts.ts";
 import { readiness } from "../status/readiness.ts";
 import { readPreviousSubnet } from "../status/subnet-file.ts";
-import { Loop } from "./loop.ts";
+import { Loop, type TurnResult } from "./loop.ts";
 import { ReconcileRecord } from "./record.ts";
 import { SubnetFileKeeper } from "./subnet-file-keeper.ts";
 
@@ -145,15 +145,20 @@ export class Node {
     return findings;
   }
 
-  async #turn(causes: readonly string[]): Promise<{ complete: boolean }> {
+  async #turn(causes: readonly string[]): Promise<TurnResult> {
     const problems: Finding[] = [];
+    const { driftsFound } = this.#record.facts();
     try {
       await this.#cycle(causes, problems);
     } finally {
       this.#reportProblems(problems);
       this.#options.onTurn();
     }
-    return { complete: problems.length === 0 && (this.#planned === undefined || this.#record.facts().settled) };
+    const record = this.#record.facts();
+    return {
+      complete: problems.length === 0 && (this.#planned === undefined || record.settled),
+      undone: record.driftsFound > driftsFound,
+    };
   }
 
   /** Goes as far as the inputs allow; what is in the way of more ends up in `problems`. */

@@ -29,12 +29,12 @@ export class ReconcileRecord {
   }
 
   add(causes: readonly string[], desired: Desired, pruning: boolean, report: ReconcileReport): void {
-    this.#pruning = pruning;
     const done = Object.fromEntries(report.done);
     const failures = report.failed.map(failureFacts);
     const known = new Set(this.#failures.map(({ message }) => message));
-    // What was undone though we wanted the same as before was drift.
-    const drift = this.#settledFor === desired && report.done.size > 0;
+    // What was undone though we wanted the same as before was drift; what had been kept for a while is pruned at last.
+    const drift = this.#settledFor === desired && this.#pruning === pruning && report.done.size > 0;
+    this.#pruning = pruning;
     if (drift) {
       this.#driftsFound++;
       for (const [kind, count] of report.done) this.#repaired[kind] = (this.#repaired[kind] ?? 0) + count;

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { Loop } from "../../src/agent/loop.ts";
+import { Loop, type TurnResult } from "../../src/agent/loop.ts";
 import { eventually } from "../support/wait.ts";
 
 /** A loop whose turns the test ends one by one. */
@@ -8,7 +8,7 @@ class Turns {
   readonly loop = new Loop(async (causes) => {
     this.causes.push([...causes]);
     this.most = Math.max(this.most, ++this.#running);
-    const { promise, resolve, reject } = Promise.withResolvers<{ complete: boolean }>();
+    const { promise, resolve, reject } = Promise.withResolvers<TurnResult>();
     this.#end = { resolve, reject };
     return promise.finally(() => {
       this.#running--;
@@ -16,14 +16,14 @@ class Turns {
   });
   most = 0;
   #running = 0;
-  #end: { resolve: (value: { complete: boolean }) => void; reject: (error: Error) => void } | undefined;
+  #end: { resolve: (value: TurnResult) => void; reject: (error: Error) => void } | undefined;
 
   async started(count: number): Promise<void> {
     await eventually(() => this.causes.length >= count, { within: 5_000, what: `turn ${count} begins` });
   }
 
   end(complete = true): void {
-    this.#end?.resolve({ complete });
+    this.#end?.resolve({ complete, undone: false });
   }
 
   fail(): void {
@@ -97,12 +97,24 @@ test("after stop there is no turn, and stop waits for the one under way", async 
   expect(turns.causes).toHaveLength(1);
 });
 
+test("what others publish is not put off, however much it is", async () => {
+  let turns = 0;
+  const loop: Loop = new Loop(async () => {
+    if (++turns < 200) loop.mark("leases changed");
+    return { complete: true, undone: false };
+  });
+  loop.mark("start");
+  // At the rate of undone turns it would take 18 s.
+  await eventually(() => turns === 200, { within: 5_000, what: "200 turns" });
+  await loop.stop();
+});
+
 test("somebody who undoes our work all the time does not make it turn without end", async () => {
   let turns = 0;
   const loop: Loop = new Loop(async () => {
     turns++;
     loop.mark("undone again");
-    return { complete: true };
+    return { complete: true, undone: true };
   });
   const started = performance.now();
   loop.mark("start");
