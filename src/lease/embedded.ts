@@ -46,7 +46,7 @@ const POLL_BESIDE_WATCH = 2000;
 const BUSY_TOLERANCE = 1000;
 /** How long acquiring and renewing wait for the lock before they give up. */
 const LOCK_PATIENCE = 3000;
-const BUSY_RETRY = { first: 4, cap: 100 };
+const BUSY_PAUSE = 100;
 const WRITE_RETRY = { first: 10, cap: 200 };
 const OUTAGE_RETRY = { first: 200, cap: 1000 };
 /** The least time between two attempts while the store is out of order, however often its files change. */
@@ -186,7 +186,9 @@ class EmbeddedStore implements LeaseSource {
   }
 
   async #pause(bell: ChangeBell, failures: number, busy: boolean, stop: AbortSignal): Promise<void> {
-    if (busy) return bell.wait(backoffDelay(failures, BUSY_RETRY), stop);
+    // A writer is done within milliseconds, mostly; one that holds on is asked ever less often.
+    const held = performance.now() - (this.#busySince ?? performance.now());
+    if (busy) return bell.wait(Math.min(BUSY_PAUSE, 1 + held / 4), stop);
     await sleep(OUTAGE_PAUSE, stop);
     await bell.wait(backoffDelay(failures, OUTAGE_RETRY), stop);
   }
