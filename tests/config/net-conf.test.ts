@@ -290,3 +290,10 @@ describe("reading the file", () => {
       expect(await refused("/dev/zero")).toContain("is not a regular file");
     }));
 });
+
+test("the example in manifests is sound, and nothing in it is ignored", async () => {
+  const path = `${import.meta.dir}/../../manifests/net-conf.json`;
+  const { config, warnings } = await readNetConf(path);
+  expect(warnings).toEqual([]);
+  expect(config.backend).toMatchObject({ type: "vxlan", vni: 1, port: 8472 });
+});

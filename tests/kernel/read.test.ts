@@ -4,7 +4,7 @@ import { NetlinkSocket } from "../../src/ffi/libnl/socket.ts";
 import type { Mirror } from "../../src/kernel/mirror.ts";
 import { inventoryOf, readKernel } from "../../src/kernel/read.ts";
 import { NETWORKS } from "../desired/examples.ts";
-import { address } from "../net/values.ts";
+import { address, mac } from "../net/values.ts";
 import { Netns } from "../support/netns.ts";
 import { describeInNamespaces } from "../support/requires.ts";
 import { inside } from "./real-kernel.ts";
@@ -75,7 +75,6 @@ const Link = v.object({
   ifname: v.string(),
   flags: v.array(v.string()),
   mtu: v.number(),
-  link_type: v.string(),
   address: v.optional(v.string()),
   ifalias: v.optional(v.string(), ""),
   linkinfo: v.optional(v.object({ info_kind: v.optional(v.string()) })),
@@ -134,12 +133,12 @@ describeInNamespaces("a full read", () => {
 
     const links = await json(Link, "ip -j -d link show");
     expect([...mirror.links.values()].map(({ vxlan: _, ...link }) => link)).toEqual(
-      links.map(({ ifindex, ifname, flags, mtu, address: lladdr, ifalias, linkinfo, link_type }) => ({
+      links.map(({ ifindex, ifname, flags, mtu, address: lladdr, ifalias, linkinfo }) => ({
         index: ifindex,
         name: ifname,
         kind: linkinfo?.info_kind ?? "",
         alias: ifalias,
-        mac: link_type === "ipip" ? undefined : (lladdr as ReturnType<typeof address> & never),
+        mac: lladdr === undefined ? undefined : mac(lladdr),
         mtu,
         up: flags.includes("UP"),
       })),
