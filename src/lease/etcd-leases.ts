@@ -34,8 +34,9 @@ export interface EtcdLeasesOptions {
 export class EtcdLeases {
   readonly #options: EtcdLeasesOptions;
   readonly #times = new Map<LeaseId, Times>();
-  /** in base64, of what this process took, and of what it was about to take */
+  /** the keys, in base64, of what this process took */
   readonly #own = new Set<string>();
+  /** those, and what it tried to take */
   readonly #wanted = new Set<string>();
 
   constructor(options: EtcdLeasesOptions) {

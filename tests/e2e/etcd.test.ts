@@ -7,6 +7,7 @@ import { describeInNamespaces } from "../support/requires.ts";
 import { useTemporaryFolder } from "../support/temp.ts";
 import { eventually } from "../support/wait.ts";
 
+/** New leases get one of the lowest 100 subnets; what the tests write themselves lies above. */
 const SUBNETS = "/coreos.com/network/subnets";
 const CONFIG = '{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}';
 const PASSWORD = "open-sesame";
@@ -17,6 +18,12 @@ const leaseValue = (publicIP: string, mac: string): string =>
 
 describeInNamespaces("agents that keep their leases in etcd", () => {
   describeWithEtcd("of its own network", () => {
+    // Before the folder goes: what still runs would write into it again.
+    afterAll(async () => {
+      await etcd?.[Symbol.asyncDispose]();
+      overlay[Symbol.dispose]();
+    });
+
     const folder = useTemporaryFolder();
     const overlay = new Overlay(folder.path);
     let etcd: EtcdServer;
@@ -27,11 +34,6 @@ describeInNamespaces("agents that keep their leases in etcd", () => {
       // Users are off there; the password is a test of what the agents tell.
       overlay.leases = [`--etcd-endpoints=${etcd.endpoint}`, "--etcd-username=me", `--etcd-password=${PASSWORD}`];
       for (const number of [1, 2]) await overlay.addNode(number);
-    });
-
-    afterAll(async () => {
-      await etcd?.[Symbol.asyncDispose]();
-      overlay[Symbol.dispose]();
     });
 
     const leaseOf = ({ lease }: AgentState): NonNullable<AgentState["lease"]> => {
@@ -88,9 +90,9 @@ describeInNamespaces("agents that keep their leases in etcd", () => {
       const { sent, received } = await ping.stop();
       expect(received).toBe(sent);
       // What happens there is followed again.
-      await etcd.ctl(["put", `${SUBNETS}/10.244.77.0-24`, leaseValue("192.0.2.77", "02:00:00:00:00:77")]);
+      await etcd.ctl(["put", `${SUBNETS}/10.244.177.0-24`, leaseValue("192.0.2.77", "02:00:00:00:00:77")]);
       await overlay.node(1).agent.settled(3);
-      await etcd.ctl(["del", `${SUBNETS}/10.244.77.0-24`]);
+      await etcd.ctl(["del", `${SUBNETS}/10.244.177.0-24`]);
       await overlay.node(1).agent.settled(2);
     });
 
