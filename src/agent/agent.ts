@@ -4,7 +4,6 @@ import { VERSION } from "../base/version.ts";
 import type { AgentFlags } from "../config/flags.ts";
 import { notifyServiceManager } from "../ffi/notify.ts";
 import { type Listener, listen } from "../status/listen.ts";
-import { readiness } from "../status/readiness.ts";
 import { debugApp, healthApp } from "../status/server.ts";
 import { Node } from "./node.ts";
 import { openLeaseSource } from "./sources.ts";
@@ -42,9 +41,7 @@ export async function runAgent(
       log.fatal("stopping: {error}", { error: describeError(error) });
       end(1);
     },
-    onTurn: () => {
-      if (readiness(node.facts()).ready) notify("READY=1");
-    },
+    onReady: () => notify("READY=1"),
   });
   const facts = () => node.facts();
   const listeners: Listener[] = [];

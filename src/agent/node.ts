@@ -39,8 +39,8 @@ export interface NodeOptions {
   readonly name?: string;
   /** the lease is lost for good */
   onFatal(error: Error): void;
-  /** after each turn of the loop */
-  onTurn(): void;
+  /** each time that the node becomes ready */
+  onReady(): void;
 }
 
 /**
@@ -150,10 +150,11 @@ export class Node {
     const { driftsFound } = this.#record.facts();
     try {
       await this.#cycle(causes, problems);
-    } finally {
-      this.#reportProblems(problems);
-      this.#options.onTurn();
+    } catch (error) {
+      // What nobody foresaw is in the way all the same: libnl is missing, a socket is refused.
+      problems.push({ condition: "kernel", message: describeError(error) });
     }
+    this.#reportProblems(problems);
     const record = this.#record.facts();
     return {
       complete: problems.length === 0 && (this.#planned === undefined || record.settled),
@@ -355,6 +356,7 @@ export class Node {
     this.#ready = ready;
     if (ready) {
       log.info("ready");
+      this.#options.onReady();
       void this.#announceReady();
     } else log.warn("not ready any more: {reasons}", { reasons: reasons.map(({ message }) => message).join("; ") });
   }

@@ -298,6 +298,37 @@ describeInNamespaces("an agent in bad and good times", () => {
     await agent.start();
   });
 
+  test("without libnl it is not ready, and says which package has it", async () => {
+    const { ns, agent } = overlay.node(2);
+    await agent.stop();
+    const socket = folder.at("bare.sock");
+    const hide = "for f in /usr/lib/*/libnl-3.so.200; do mount --bind /dev/null $(readlink -f $f) || exit 9; done";
+    const flags = [
+      `--lease-store=${overlay.store}`,
+      `--net-config-path=${overlay.netConf}`,
+      "--iface=eth0",
+      `--subnet-file=${folder.at("bare.env")}`,
+      `--debug-addr=unix:${socket}`,
+    ];
+    const child = ns.spawn(["unshare", "--mount", "sh", "-c", `${hide}; exec "$0" "$@"`, executable(), ...flags], {
+      stdin: "ignore",
+      stdout: "ignore",
+      stderr: "ignore",
+      env: { PATH: process.env["PATH"] ?? "", NODE_NAME: "n2" },
+    });
+    await eventually(
+      async () => {
+        const response = await fetch("http://agent/readyz", { unix: socket });
+        return response.status === 503 && (await response.text()).includes("apt install libnl-3-200");
+      },
+      { within: 10_000, what: "/readyz names the package" },
+    );
+    expect((await fetch("http://agent/healthz", { unix: socket })).status).toBe(200);
+    child.kill("SIGTERM");
+    expect(await child.exited).toBe(0);
+    await agent.start();
+  });
+
   test("the state says what is off in this build", async () => {
     const { config } = await overlay.node(1).agent.state();
     expect(config.offInThisBuild.map(({ flag }) => flag).sort()).toEqual([
