@@ -96,6 +96,7 @@ export class KernelReconciler implements Disposable {
       if (settled) this.#settled = { desired, prune: options.prune, mirror: this.#mirror };
       return { done, failed, settled, durationMs: performance.now() - started };
     };
+    let failed: readonly FailedOperation[] = [];
     this.#touched = [];
     try {
       for (let pass = 1; pass <= MAX_PASSES; pass++) {
@@ -106,15 +107,15 @@ export class KernelReconciler implements Disposable {
         const operations = isSame ? comparison.differing(delta) : comparison.all();
         if (operations.length === 0) return report(true, []);
         for (const operation of operations) log.trace("{text}", { text: describe(operation) });
-        const { done: taken, failed } = await this.#applier.apply(operations);
-        for (const [kind, count] of taken) done.set(kind, (done.get(kind) ?? 0) + count);
+        const result = await this.#applier.apply(operations);
+        failed = result.failed;
+        for (const [kind, count] of result.done) done.set(kind, (done.get(kind) ?? 0) + count);
         // What was done comes back as notifications; after the fence the copy has it.
         if (!(await this.#watch?.fence())) this.forget();
-        if (failed.length === operations.length) return report(false, failed);
+        if (failed.length === operations.length) break;
         if (await this.#asDesired(operations)) return report(true, []);
-        if (failed.length > 0 && pass === MAX_PASSES) return report(false, failed);
       }
-      return report(false, []);
+      return report(false, failed);
     } finally {
       this.#touched = undefined;
     }
