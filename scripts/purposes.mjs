@@ -37,6 +37,7 @@ export const PACKAGES = {
   iptables: command("iptables"),
   nftables: command("nft"),
   openssl: command("openssl"),
+  "xz-utils": command("xz"),
   "containernetworking-plugins": {
     provides: "the CNI plugin bridge",
     isPresent: () => within(["/usr/lib/cni", "/opt/cni/bin"], "bridge"),
@@ -52,5 +53,5 @@ const LAB = [...NETLINK, "iproute2", "iputils-ping", "iptables", "containernetwo
 export const PURPOSES = {
   build: { installed: [], unpacked: [] },
   lab: { installed: LAB, unpacked: [] },
-  test: { installed: [...LAB, "nftables", "openssl"], unpacked: ["etcd-server", "etcd-client"] },
+  test: { installed: [...LAB, "nftables", "openssl", "xz-utils"], unpacked: ["etcd-server", "etcd-client"] },
 };

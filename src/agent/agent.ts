@@ -22,7 +22,6 @@ export async function runAgent(
   environment: Readonly<Record<string, string | undefined>>,
 ): Promise<number> {
   configureLogs({ format: flags.logFormat, verbosity: flags.verbosity });
-  log.info("tartan {version} starts", { version: VERSION });
   const { promise: ended, resolve: end } = Promise.withResolvers<number>();
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.on(signal, () => {
@@ -30,7 +29,8 @@ export async function runAgent(
       end(0);
     });
   }
-  const source = await openLeaseSource(flags);
+  const source = await openLeaseSource(flags, environment);
+  log.info("tartan {version} starts", { version: VERSION });
   const nodeName = environment["NODE_NAME"];
   const notify = serviceNotifier(environment["NOTIFY_SOCKET"]);
   const node = new Node({

@@ -133,7 +133,8 @@ export class Node {
   #presentProblems(): Finding[] {
     if (this.#stopping.signal.aborted) return [{ condition: "shutdown", message: "the agent is stopping" }];
     if (this.#keeper !== undefined && this.#keeper.own === undefined) {
-      const why = this.#keeper.error ? describeError(this.#keeper.error) : "it is being acquired";
+      const error = this.#keeper.error ?? this.#options.source.contact.error;
+      const why = error ? describeError(error) : "it is being acquired";
       return [{ condition: "lease", message: `this node has no lease yet: ${why}` }];
     }
     if (this.#planned === undefined || this.#kernel === undefined) {

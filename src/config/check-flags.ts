@@ -7,7 +7,8 @@ import { describeFlag, type ParsedFlags } from "./parse-flags.ts";
 function isActive({ given, values }: ParsedFlags, name: FlagName): boolean {
   const { notYet, type } = flagSpec(name);
   if (!given.has(name)) return false;
-  return notYet?.neutral === undefined || v.parse(type.schema, notYet.neutral) !== values[name];
+  if (notYet === undefined) return values[name] !== false;
+  return notYet.neutral === undefined || v.parse(type.schema, notYet.neutral) !== values[name];
 }
 
 /**
@@ -26,12 +27,10 @@ export function flagProblems(parsed: ParsedFlags): string[] {
 
 function notAvailable({ given }: ParsedFlags, active: readonly FlagName[]): string[] {
   return active.flatMap((name) => {
-    const { notYet, leaseSource } = flagSpec(name);
+    const { notYet } = flagSpec(name);
     const source = given.get(name);
     if (notYet === undefined || source === undefined) return [];
-    // Whoever has --lease-store already is told below that the two exclude each other.
-    const next = leaseSource !== undefined && active.includes("lease-store") ? undefined : notYet.next;
-    return [describeFlag(source, `is not available in this build${next ? ` (${next})` : ""}`)];
+    return [describeFlag(source, `is not available in this build${notYet.next ? ` (${notYet.next})` : ""}`)];
   });
 }
 

@@ -42,7 +42,6 @@ interface FlagSpec {
 
 /** 32 bits, signed: the range of klog's levels. */
 const INT32_MAX = 2 ** 31 - 1;
-const USE_STORE: NotYet = { next: "keep leases in a file with --lease-store=PATH" };
 
 /**
  * Every flag of the agent: all of flanneld's (its main.go) with their names and defaults, and our own. The command line,
@@ -173,12 +172,7 @@ export const FLAGS = {
     group: "Health and state",
     type: BOOL,
     default: "true",
-    usage: "set the Node's NetworkUnavailable condition once ready",
-    notYet: {
-      neutral: "false",
-      next: "leave it out",
-      off: "the Node's NetworkUnavailable condition is not set",
-    },
+    usage: "with --kube-subnet-mgr, set the Node's NetworkUnavailable condition to false once ready",
   },
 
   v: {
@@ -207,14 +201,12 @@ export const FLAGS = {
     default: "false",
     usage: "take leases from the Kubernetes API instead of etcd",
     leaseSource: "kubernetes",
-    notYet: { neutral: "false", ...USE_STORE },
   },
   "kube-api-url": {
     group: "Kubernetes",
     type: text("URL"),
     usage: "the API server; not needed in a pod",
     leaseSource: "kubernetes",
-    notYet: USE_STORE,
   },
   "kube-annotation-prefix": {
     group: "Kubernetes",
@@ -222,14 +214,12 @@ export const FLAGS = {
     default: "flannel.alpha.coreos.com",
     usage: "prefix of the Node annotations that hold a lease",
     leaseSource: "kubernetes",
-    notYet: USE_STORE,
   },
   "kubeconfig-file": {
     group: "Kubernetes",
     type: PATH,
     usage: "kubeconfig file; not needed in a pod",
     leaseSource: "kubernetes",
-    notYet: USE_STORE,
   },
 
   "etcd-endpoints": {

@@ -16,6 +16,8 @@ export interface AgentFlags {
   readonly leaseStore?: string;
   /** undefined: leases are elsewhere */
   readonly etcd?: EtcdFlags;
+  /** undefined: leases are elsewhere */
+  readonly kubernetes?: KubernetesFlags;
   readonly netConfigPath: string;
   readonly subnetFile: string;
   /** names or addresses, in order of preference */
@@ -46,6 +48,14 @@ export interface EtcdFlags {
   readonly password?: Secret;
 }
 
+/** How the Kubernetes API is reached, and what is written there. */
+export interface KubernetesFlags {
+  readonly apiUrl?: string;
+  readonly kubeconfigFile?: string;
+  readonly annotationPrefix: string;
+  readonly setNodeNetworkUnavailable: boolean;
+}
+
 /**
  * Reads the agent's flags.
  * @param args the command line without the program's name
@@ -72,7 +82,7 @@ function agentFlags(values: FlagValues): AgentFlags {
     help: values.help,
     version: values.version,
     ...(leaseStore === undefined ? {} : { leaseStore }),
-    ...(leaseStore === undefined && !values["kube-subnet-mgr"] ? { etcd: etcdFlags(values) } : {}),
+    ...(leaseStore === undefined ? clusterFlags(values) : {}),
     netConfigPath: values["net-config-path"],
     subnetFile: values["subnet-file"],
     iface: values.iface,
@@ -85,6 +95,20 @@ function agentFlags(values: FlagValues): AgentFlags {
     verbosity: values.v,
     resyncSeconds: values.resync,
     renewMarginMinutes: values["subnet-lease-renew-margin"],
+  };
+}
+
+function clusterFlags(values: FlagValues): Pick<AgentFlags, "etcd" | "kubernetes"> {
+  return values["kube-subnet-mgr"] ? { kubernetes: kubernetesFlags(values) } : { etcd: etcdFlags(values) };
+}
+
+function kubernetesFlags(values: FlagValues): KubernetesFlags {
+  const { "kube-api-url": apiUrl, "kubeconfig-file": kubeconfigFile } = values;
+  return {
+    ...(apiUrl === undefined ? {} : { apiUrl }),
+    ...(kubeconfigFile === undefined ? {} : { kubeconfigFile }),
+    annotationPrefix: values["kube-annotation-prefix"],
+    setNodeNetworkUnavailable: values["set-node-network-unavailable"],
   };
 }
 

@@ -4,11 +4,19 @@ import { pickFields } from "./json-fields.ts";
 import { NetConfError } from "./net-conf-error.ts";
 import { BackendTypeSchema, NetConfSchema, VxlanSchema, WINDOWS_ONLY } from "./net-conf-schema.ts";
 import type { NetworkConfig, NetworkRange, VxlanOptions } from "./network.ts";
-import { networkRange, RANGE_NAMES } from "./network-range.ts";
+import { networkRange, RANGE_NAMES, wholeRange } from "./network-range.ts";
 import { show } from "./schema.ts";
 
 const EXAMPLE = '{"Network": "10.244.0.0/16", "Backend": {"Type": "vxlan"}}';
 const FLANNEL_BACKENDS = ["vxlan", "host-gw", "udp", "wireguard", "ipip", "ipsec", "extension", "alloc", "tencent-vpc"];
+
+export interface NetConfOptions {
+  /**
+   * False where others give out the subnets (Kubernetes): flanneld then looks neither at the size of the network nor at
+   * SubnetLen, SubnetMin and SubnetMax. True unless given.
+   */
+  readonly allocating?: boolean;
+}
 
 /**
  * Reads the network's configuration by flanneld's rules.
@@ -16,7 +24,11 @@ const FLANNEL_BACKENDS = ["vxlan", "host-gw", "udp", "wireguard", "ipip", "ipsec
  * @returns the configuration, and one sentence for each thing that is ignored
  * @throws NetConfError
  */
-export function parseNetConf(text: string, path: string): { config: NetworkConfig; warnings: string[] } {
+export function parseNetConf(
+  text: string,
+  path: string,
+  { allocating = true }: NetConfOptions = {},
+): { config: NetworkConfig; warnings: string[] } {
   const problem = (what: string, options?: ErrorOptions) => new NetConfError(`${path}: ${what}`, options);
   const top = pickFields(parseObject(text, problem), Object.keys(NetConfSchema.entries), "");
   const fields = check(NetConfSchema, top.known, "", problem);
@@ -28,7 +40,8 @@ export function parseNetConf(text: string, path: string): { config: NetworkConfi
   if (refused.length > 0) throw problem(refused.join("; "));
   const idle = Object.values(RANGE_NAMES[6]).filter((name) => fields[name] !== undefined);
   const { backend, warnings } = parseBackend(fields.Backend, problem);
-  const range = networkRange(
+  const makeRange = allocating ? networkRange : wholeRange;
+  const range = makeRange(
     4,
     {
       network: fields.Network,

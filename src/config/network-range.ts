@@ -29,12 +29,7 @@ const USUAL_SUBNET: Readonly<Record<Family, number>> = { 4: 24, 6: 64 };
  */
 export function networkRange(family: Family, fields: RangeFields, problem: (text: string) => Error): NetworkRange {
   const names = RANGE_NAMES[family];
-  const { network } = fields;
-  const example = family === 4 ? "10.244.0.0/16" : "fd00:10:244::/48";
-  const advice = `set it to the pod network, such as "${example}"`;
-  if (network === undefined) throw problem(`${names.network} is missing; ${advice}`);
-  // Flanneld takes this for "not set".
-  if (network.length === 0) throw problem(`${names.network} must not be ${formatPrefix(network)}; ${advice}`);
+  const network = networkOf(family, fields, problem);
   const subnetLength = lengthOf(fields.subnetLength, network, problem);
   const size = sizeOf(family, subnetLength);
   const limit = (name: string, wanted: Address | undefined, usual: bigint): bigint => {
@@ -61,6 +56,24 @@ export function networkRange(family: Family, fields: RangeFields, problem: (text
     subnetMin: addressFromBigInt(min, family),
     subnetMax: addressFromBigInt(max, family),
   };
+}
+
+/** A network whose subnets somebody else gives out, so that only where it is counts. */
+export function wholeRange(family: Family, fields: RangeFields, problem: (text: string) => Error): NetworkRange {
+  const network = networkOf(family, fields, problem);
+  const subnetLength = Math.max(USUAL_SUBNET[family], network.length);
+  const last = addressFromBigInt(rangeOf(network).last + 1n - sizeOf(family, subnetLength), family);
+  return { network, subnetLength, subnetMin: network.address, subnetMax: last };
+}
+
+function networkOf(family: Family, { network }: RangeFields, problem: (text: string) => Error): Prefix {
+  const name = RANGE_NAMES[family].network;
+  const example = family === 4 ? "10.244.0.0/16" : "fd00:10:244::/48";
+  const advice = `set it to the pod network, such as "${example}"`;
+  if (network === undefined) throw problem(`${name} is missing; ${advice}`);
+  // Flanneld takes this for "not set".
+  if (network.length === 0) throw problem(`${name} must not be ${formatPrefix(network)}; ${advice}`);
+  return network;
 }
 
 function lengthOf(wanted: number | undefined, network: Prefix, problem: (text: string) => Error): number {

@@ -1,5 +1,5 @@
 import { readFile, stat } from "node:fs/promises";
-import { parseNetConf } from "./net-conf.ts";
+import { type NetConfOptions, parseNetConf } from "./net-conf.ts";
 import { NetConfError } from "./net-conf-error.ts";
 import type { NetworkConfig } from "./network.ts";
 
@@ -17,8 +17,11 @@ const ADVICE: Readonly<Record<string, string>> = {
  * Reads net-conf.json.
  * @throws NetConfError if there is no such file, it can't be read, or parseNetConf refuses it
  */
-export async function readNetConf(path: string): Promise<{ config: NetworkConfig; warnings: string[] }> {
-  return parseNetConf(decode(await readBytes(path), path), path);
+export async function readNetConf(
+  path: string,
+  options: NetConfOptions = {},
+): Promise<{ config: NetworkConfig; warnings: string[] }> {
+  return parseNetConf(decode(await readBytes(path), path), path, options);
 }
 
 async function readBytes(path: string): Promise<Uint8Array> {

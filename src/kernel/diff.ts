@@ -147,8 +147,12 @@ export class Comparison {
         ? "it is missing"
         : `another route stands there (protocol ${first.protocol}, ifindex ${first.index})`;
     const { destination, gateway, onlink, protocol } = wanted;
-    // The kernel refuses to replace the first route by one that stands further back: that one goes first.
-    const inTheWay = others.filter((route) => sameAsWanted(wanted, route, index));
+    // The kernel refuses to replace the first route by one that stands further back, and an IPv6 route with a gateway that
+    // another route leads to elsewhere: such a one goes first.
+    const inTheWay =
+      destination.family === 4
+        ? others.filter((route) => sameAsWanted(wanted, route, index))
+        : present.filter((route) => route.index !== index);
     return [
       ...inTheWay.map((route) => removeRoute(route, why)),
       { kind: "route-replace", destination, gateway, index, onlink, protocol, why },

@@ -76,6 +76,11 @@ export class Mirror implements Actual {
     this.#stale = true;
   }
 
+  /** Called when all that a full read has was applied. */
+  markComplete(): void {
+    this.#stale = false;
+  }
+
   apply(event: KernelEvent): Change {
     switch (event.kind) {
       case "link":
@@ -146,8 +151,12 @@ export class Mirror implements Actual {
         this.#dropRoutes(value.index, 4);
         if (this.neighbours.has(value.index)) this.#stale = true;
       }
-    } else if (known === undefined) list.push(value);
-    else if (Bun.deepEquals(known, value)) return NOTHING;
+    } else if (known === undefined) {
+      // The choice of the external interface takes the first address. Which one that is now depends on scopes.
+      const others = list.some((other) => other.family === value.family);
+      if (others && !this.neighbours.has(value.index)) this.#stale = true;
+      list.push(value);
+    } else if (Bun.deepEquals(known, value)) return NOTHING;
     else list[at] = value;
     this.addresses.set(value.index, list);
     return INTERFACES;
@@ -163,7 +172,7 @@ export class Mirror implements Actual {
     }
     const list = this.routes.get(key) ?? [];
     const at = list.findIndex((known) => sameRoute(known, value));
-    if (value.family === 6 && this.#isMerged(value, deleted, place, list.length, at)) this.#stale = true;
+    if (value.family === 6 && this.#isMerged(value, deleted ? "gone" : place, list.length, at)) this.#stale = true;
     if (at >= 0) list.splice(at, 1);
     if (!deleted) {
       if (place === "replace") {
@@ -178,10 +187,16 @@ export class Mirror implements Actual {
     return value.destination.length === 0 ? INTERFACES : { kind: "route", key };
   }
 
-  /** IPv6 makes one route of several next hops out of routes with the same key, and the messages tell of its parts. */
-  #isMerged(route: Route, deleted: boolean, place: RoutePlace, others: number, at: number): boolean {
-    if (others === 0 || at >= 0 || !this.#isInNetwork(route)) return false;
-    return deleted || place !== "replace";
+  /**
+   * IPv6 makes one route of several next hops out of routes with the same key, and the messages tell of its parts; which
+   * of several routes is replaced depends on whether they have gateways.
+   * @param count how many are known with the key
+   * @param at which of them it is, or -1
+   */
+  #isMerged(route: Route, place: RoutePlace | "gone", count: number, at: number): boolean {
+    const others = at < 0 ? count : count - 1;
+    if (others === 0 || !this.#isInNetwork(route)) return false;
+    return place !== "replace" || count > 1;
   }
 
   #isFollowed(route: Route): boolean {

@@ -43,6 +43,7 @@ export function readKernel(socket: NetlinkSocket, networks: PerFamily<Prefix>): 
       dump.run(c.RTM_GETNEIGH, neighbourRequest(family, link.index), `neighbours of ${link.name}`, take);
     }
   }
+  mirror.markComplete();
   return mirror;
 }
 

@@ -3,7 +3,7 @@ import type { AnnotationNames } from "./kube-annotations.ts";
 import { explainStatus, KubeError } from "./kube-errors.ts";
 import { ReadQueue } from "./kube-missing.ts";
 import { decodeNode, decodeNodeList, decodeStatus, decodeWatchEvent, MalformedError } from "./kube-proto.ts";
-import type { NodeRecords } from "./kube-records.ts";
+import { isOlder, type NodeRecords } from "./kube-records.ts";
 import type { KubeTransport } from "./kube-transport.ts";
 
 export interface NodeFollowerOptions {
@@ -24,7 +24,11 @@ const NODES = "/api/v1/nodes";
 const PAGE = 500;
 /** of one page, in milliseconds */
 const PAGE_MS = 30_000;
+/** of one Node over a pooled connection */
+const POOLED_MS = 2000;
 const RETRY: BackoffLimits = { first: 500, cap: 20_000 };
+/** How long the watch may take to tell what was written. */
+const TELL_MS = 5000;
 const GONE = 410;
 /** A watch that ends sooner, and told nothing, was not worth its request; milliseconds. */
 const SHORT = 1000;
@@ -36,6 +40,8 @@ export class NodeFollower {
   readonly #signal: AbortSignal;
   /** up to which the records are known */
   #version: string | undefined;
+  /** ends the watch that is open */
+  #watching: AbortController | undefined;
   #started = false;
   #synced = false;
   #connected = false;
@@ -57,6 +63,25 @@ export class NodeFollower {
   /** Whether changes come in by themselves at present. */
   get connected(): boolean {
     return this.#connected;
+  }
+
+  /**
+   * Something was written that the watch must tell soon. If it does not, it is dead: the way back to us is gone, as when
+   * our own address has changed.
+   * @param version the resource version that was written
+   */
+  expect(version: string): void {
+    const watch = this.#watching;
+    if (watch === undefined) return;
+    const timer = setTimeout(() => {
+      this.#signal.removeEventListener("abort", forget);
+      if (this.#version === undefined || !isOlder(this.#version, version)) return;
+      watch.abort(
+        new KubeError(`the watch of nodes at ${this.#options.transport.location} does not tell what was written`),
+      );
+    }, TELL_MS);
+    const forget = () => clearTimeout(timer);
+    this.#signal.addEventListener("abort", forget, { once: true });
   }
 
   /** Begins, once; ends with the signal. */
@@ -99,7 +124,10 @@ export class NodeFollower {
     const seen = new Set<string>();
     for (let next = ""; ; ) {
       const query = new URLSearchParams({ limit: `${PAGE}`, ...(next && { continue: next }) });
-      const page = decodeNodeList(await transport.bytes(`${NODES}?${query}`, this.#signal, PAGE_MS), names.all);
+      const page = decodeNodeList(
+        await transport.bytes(`${NODES}?${query}`, this.#signal, { timeoutMs: PAGE_MS }),
+        names.all,
+      );
       for (const node of page.nodes) {
         seen.add(node.name);
         records.put(node);
@@ -125,12 +153,19 @@ export class NodeFollower {
       resourceVersion: from,
       timeoutSeconds: `${seconds}`,
     });
+    const watching = new AbortController();
     const onOpen = () => {
       this.#connected = true;
+      this.#watching = watching;
       this.#report({ follow: undefined });
     };
-    for await (const frame of transport.watch(`${NODES}?${query}`, this.#signal, seconds * 1000 + graceMs, onOpen)) {
-      this.#version = (await this.#take(frame)) || this.#version;
+    const stop = AbortSignal.any([this.#signal, watching.signal]);
+    try {
+      for await (const frame of transport.watch(`${NODES}?${query}`, stop, seconds * 1000 + graceMs, onOpen)) {
+        this.#version = (await this.#take(frame)) || this.#version;
+      }
+    } finally {
+      this.#watching = undefined;
     }
   }
 
@@ -155,18 +190,20 @@ export class NodeFollower {
   /** The watch does not tell a Node's podCIDR. */
   async #readNode(name: string): Promise<void> {
     const { transport, names, records } = this.#options;
-    if (!records.lacksPodCIDR(name)) return;
-    try {
-      records.refresh(
-        decodeNode(await transport.bytes(`${NODES}/${encodeURIComponent(name)}`, this.#signal), names.all),
-      );
-      this.#report({ read: undefined });
+    if (records.lacksPodCIDR(name)) {
+      const path = `${NODES}/${encodeURIComponent(name)}`;
+      // There may be hundreds of them. A pooled connection may be dead: then another one is made soon.
+      const pooled = this.#readError === undefined;
+      const patience = pooled ? { pooled, timeoutMs: POOLED_MS } : {};
+      try {
+        records.refresh(decodeNode(await transport.bytes(path, this.#signal, patience), names.all));
+      } catch (error) {
+        // It may be gone again.
+        if (!(error instanceof KubeError) || error.status !== 404) throw error;
+      }
       this.#options.onNews();
-    } catch (error) {
-      // It is gone again.
-      if (error instanceof KubeError && error.status === 404) return;
-      throw error;
     }
+    this.#report({ read: undefined });
   }
 
   #explained(error: unknown): Error {

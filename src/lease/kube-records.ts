@@ -149,7 +149,7 @@ function saysTheSame(a: KubeNode, b: KubeNode): boolean {
 }
 
 /** Resource versions are numbers for etcd; what is none can't be compared. */
-function isOlder(a: string, b: string): boolean {
+export function isOlder(a: string, b: string): boolean {
   if (!/^\d+$/.test(a) || !/^\d+$/.test(b)) return false;
   return a.length === b.length ? a < b : a.length < b.length;
 }

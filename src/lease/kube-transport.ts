@@ -18,6 +18,8 @@ export interface KubeRequest {
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
+  /** may use a connection that is left from an earlier request: quick where there are many of them */
+  readonly pooled?: boolean;
   /** aborts it; without a deadline of its own it would wait for ever */
   readonly signal: AbortSignal;
 }
@@ -54,10 +56,15 @@ export class KubeTransport {
   }
 
   /** An answer in protobuf. @throws KubeError, or the signal's reason */
-  async bytes(path: string, signal: AbortSignal, timeoutMs = CALL_MS): Promise<Uint8Array> {
+  async bytes(
+    path: string,
+    signal: AbortSignal,
+    { timeoutMs = CALL_MS, pooled = false }: { readonly timeoutMs?: number; readonly pooled?: boolean } = {},
+  ): Promise<Uint8Array> {
     using deadline = new Deadline(signal, timeoutMs, `no answer within ${timeoutMs / 1000} s`);
-    const request = { path, headers: { accept: PROTOBUF, ...UNCOMPRESSED }, signal: deadline.signal };
-    return this.#answered(request, signal, (response) => response.bytes());
+    const request = { path, headers: { accept: PROTOBUF, ...UNCOMPRESSED }, pooled, signal: deadline.signal };
+    // Awaited here: the deadline ends with this function.
+    return await this.#answered(request, signal, (response) => response.bytes());
   }
 
   /** The typed API over this transport. Calls reject with KubeError, or with the signal's reason. */
@@ -159,13 +166,16 @@ export class KubeTransport {
   }
 }
 
-function send({ path, method = "GET", headers, body, signal }: KubeRequest, access: KubeAccess): Promise<Response> {
+function send(request: KubeRequest, access: KubeAccess): Promise<Response> {
+  const { path, method = "GET", headers, body, pooled = false, signal } = request;
   return fetch(`${access.server}${path}`, {
     method,
     headers: { "user-agent": "tartan", ...headers, ...access.headers },
     ...(body === undefined ? {} : { body }),
     signal,
     tls: access.tls,
+    // One that was left may be dead by now without a word, as all are once our own address has changed.
+    keepalive: pooled,
     ...(access.proxy === undefined ? {} : { proxy: access.proxy }),
     // Credentials go nowhere else.
     redirect: "error",

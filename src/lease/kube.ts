@@ -124,6 +124,7 @@ class KubernetesSource implements LeaseSource {
       const missing = planPublication(this.#names, node, request, this.#records.candidates);
       const published = missing === undefined ? node : await this.#own.annotate(name, missing, stop);
       this.#records.refresh(published);
+      if (missing !== undefined) this.#follower.expect(published.resourceVersion);
       this.#wake();
       if (this.#mayAnnounce && published.uid !== this.#announced) void this.#announce(this.#closing.signal);
       const lease = leaseStillThere(this.#names, published);

@@ -27,11 +27,19 @@ export function readiness(facts: Facts): Readiness {
   }
   const more = facts.kernel.failures.length - 10;
   if (more > 0) warnings.push({ condition: "kernel", message: `${more} more operations failed` });
-  const left = [...(facts.desired?.skipped ?? []), ...(facts.snapshot?.rejected ?? [])];
-  for (const { key, node, reason } of left.slice(0, 10)) {
-    warnings.push({ condition: "peers", message: `lease ${key}${node ? ` of ${node}` : ""} is left out: ${reason}` });
+  const { leases = [], rejected = [] } = facts.snapshot ?? {};
+  const skipped = facts.desired?.skipped ?? [];
+  const left = [...skipped, ...rejected];
+  for (const [at, { key, node, reason }] of left.slice(0, 10).entries()) {
+    // A record may have turned bad while its last good lease stays in use.
+    const kept = at >= skipped.length && leases.some((lease) => lease.key === key);
+    const outcome = kept ? "stays as it was" : "is left out";
+    warnings.push({
+      condition: "peers",
+      message: `lease ${key}${node ? ` of ${node}` : ""} ${outcome}: ${reason}`,
+    });
   }
-  if (left.length > 10) warnings.push({ condition: "peers", message: `${left.length - 10} more leases are left out` });
+  if (left.length > 10) warnings.push({ condition: "peers", message: `${left.length - 10} more leases are not right` });
   for (const message of facts.networkWarnings) warnings.push({ condition: "config", message });
   return { ready: facts.problems.length === 0, reasons: facts.problems, warnings };
 }

@@ -3,12 +3,12 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { sleep } from "../../src/base/backoff.ts";
-import { inNetworkNamespace } from "../../src/ffi/libc.ts";
 import type { KernelEvent } from "../../src/kernel/state.ts";
-import { KernelWatch } from "../../src/kernel/watch.ts";
 import { openStore, type TestAgent } from "../support/agent.ts";
 import { Overlay } from "../support/overlay.ts";
 import { eventually } from "../support/wait.ts";
+import { benchKubernetes } from "./kube.ts";
+import { memoryOf, round, say, watchKernel } from "./measure.ts";
 import { makePeer, type Peer, putPeers } from "./peers.ts";
 
 /** What `npm run bench` measures: the executable in a network namespace, beside iproute2 doing the same there. */
@@ -20,8 +20,6 @@ const FIRST_PEER = 256;
 /** One resync is among them. */
 const IDLE_SECONDS = Number(process.env["BENCH_IDLE_SECONDS"] ?? 60);
 
-const say = (text: string): void => void process.stderr.write(`${text}\n`);
-
 interface Bench {
   readonly agent: TestAgent;
   readonly store: Database;
@@ -31,16 +29,6 @@ interface Bench {
 function percentile(values: readonly number[], share: number): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
-}
-
-const round = (value: number): number => Math.round(value * 100) / 100;
-
-/** Sees every change in the node's namespace as it happens. */
-function watchNode(node: Bench, onEvent: (event: KernelEvent) => void): KernelWatch {
-  return inNetworkNamespace(
-    node.agent.ns.path,
-    () => new KernelWatch({ onEvent, onOverflow() {}, onFailure: (error) => say(error.message) }),
-  );
 }
 
 async function counts(node: Bench): Promise<{ routes: number; neighbours: number; forwarding: number }> {
@@ -126,7 +114,7 @@ async function programByBatch(node: Bench, folder: string, peers: readonly Peer[
 async function changeOne(node: Bench, peers: readonly Peer[]): Promise<object> {
   const times: number[] = [];
   let seen: ((event: KernelEvent) => void) | undefined;
-  const watch = watchNode(node, (event) => seen?.(event));
+  const watch = watchKernel(node.agent.ns, (event) => seen?.(event));
   const readsBefore = (await node.agent.state()).reconcile.fullReads;
   for (let number = 0; number < CHANGES; number++) {
     const peer = makePeer(FIRST_PEER + ((number * 23) % peers.length), 1 + number);
@@ -159,7 +147,7 @@ async function changeOne(node: Bench, peers: readonly Peer[]): Promise<object> {
 async function repair(node: Bench, command: string[], entries: number): Promise<number> {
   let added = 0;
   const { promise, resolve } = Promise.withResolvers<void>();
-  const watch = watchNode(node, (event) => {
+  const watch = watchKernel(node.agent.ns, (event) => {
     if (event.kind === "route" && !event.deleted && ++added === entries) resolve();
   });
   const started = performance.now();
@@ -167,13 +155,6 @@ async function repair(node: Bench, command: string[], entries: number): Promise<
   await promise;
   watch.close();
   return round(performance.now() - started);
-}
-
-/** Resident memory in MB, now and at its highest (proc_pid_status(5)). */
-async function memoryOf({ agent }: Bench): Promise<{ residentMB: number; peakMB: number }> {
-  const status = await Bun.file(`/proc/${agent.pid}/status`).text();
-  const megabytes = (key: string): number => round(Number(new RegExp(`${key}:\\s+(\\d+) kB`).exec(status)?.[1]) / 1024);
-  return { residentMB: megabytes("VmRSS"), peakMB: megabytes("VmHWM") };
 }
 
 /** CPU time used so far, in seconds: fields 14 and 15 of proc_pid_stat(5), in ticks of 10 ms. */
@@ -197,7 +178,7 @@ async function main(): Promise<void> {
     await overlay.create(1, { Network: "10.0.0.0/8", SubnetLen: 24, Backend: { Type: "vxlan" } });
     await overlay.start();
     const node: Bench = { agent: overlay.node(1).agent, store: openStore(overlay.store) };
-    const memoryAlone = await memoryOf(node);
+    const memoryAlone = await memoryOf(node.agent.pid);
     say(`${PEERS} peers by the agent`);
     const program = await programAll(node, peers);
     say("the same entries by ip -batch and bridge -batch");
@@ -212,12 +193,12 @@ async function main(): Promise<void> {
     await node.agent.settled(PEERS + 1);
     say(`idle for ${IDLE_SECONDS} s`);
     const rest = await idle(node);
-    const memory = { alone: memoryAlone, withPeers: await memoryOf(node) };
-    process.stdout.write(
-      `${JSON.stringify({ program, batch, change, repair: repaired, memory, idle: rest }, null, 2)}\n`,
-    );
+    const memory = { alone: memoryAlone, withPeers: await memoryOf(node.agent.pid) };
     node.store.close();
     await node.agent.stop();
+    const kubernetes = await benchKubernetes(folder, peers);
+    const figures = { program, batch, change, repair: repaired, memory, idle: rest, kubernetes };
+    process.stdout.write(`${JSON.stringify(figures, null, 2)}\n`);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

@@ -167,9 +167,9 @@ test("help and reference name every flag, its variable and what is not available
     if (env) expect(reference).toContain(`| \`${env}\` |\n`);
   }
   expect(help).toContain(
-    "  --set-node-network-unavailable\n" +
-      "      set the Node's NetworkUnavailable condition once ready\n" +
-      "      [default false (flanneld: true); FLANNELD_SET_NODE_NETWORK_UNAVAILABLE; not available in this build]\n",
+    "  --iptables-forward-rules\n" +
+      "      accept forwarded traffic of the pod network\n" +
+      "      [default false (flanneld: true); FLANNELD_IPTABLES_FORWARD_RULES; not available in this build]\n",
   );
   const columns = reference
     .trimEnd()

@@ -227,13 +227,8 @@ describe("not available in this build", () => {
       "ip-masq-fully-random-disable",
       "iptables-forward-rules",
       "iptables-resync",
-      "kube-annotation-prefix",
-      "kube-api-url",
-      "kube-subnet-mgr",
-      "kubeconfig-file",
       "log_backtrace_at",
       "public-ipv6",
-      "set-node-network-unavailable",
       "vmodule",
     ]);
   });
@@ -247,14 +242,13 @@ describe("not available in this build", () => {
   });
 
   test("the arguments of flannel's DaemonSet: all in one line", () => {
-    expect(refusal(["--ip-masq", "--kube-subnet-mgr", "--healthz-port=8081"])).toBe(
-      "--ip-masq is not available in this build; --kube-subnet-mgr is not available in this build " +
-        "(keep leases in a file with --lease-store=PATH)",
+    expect(refusal(["--ip-masq", "--ip-blackhole-route", "--kube-subnet-mgr", "--healthz-port=8081"])).toBe(
+      "--ip-masq is not available in this build; --ip-blackhole-route is not available in this build",
     );
   });
 
   test("defaults that are on in flanneld are told", () => {
-    expect(defaultsOff().map(({ flag }) => flag)).toEqual(["iptables-forward-rules", "set-node-network-unavailable"]);
+    expect(defaultsOff().map(({ flag }) => flag)).toEqual(["iptables-forward-rules"]);
     for (const { reason } of defaultsOff()) expect(reason).toContain("not available in this build");
   });
 });
@@ -265,6 +259,8 @@ describe("impossible combinations", () => {
     [[STORE, "--etcd-prefix=/x"], "--lease-store and --etcd-prefix exclude each other"],
     [["--kube-subnet-mgr", "--etcd-prefix=/x"], "--kube-subnet-mgr and --etcd-prefix exclude each other"],
     [["--kubeconfig-file=/x"], "--kubeconfig-file needs --kube-subnet-mgr"],
+    [["--kube-subnet-mgr=false", "--kube-api-url=https://a"], "--kube-api-url needs --kube-subnet-mgr"],
+    [[STORE, "--kube-annotation-prefix=a.b"], "--lease-store and --kube-annotation-prefix exclude each other"],
     [["--etcd-certfile=/x"], "--etcd-certfile needs --etcd-keyfile"],
     [["--etcd-keyfile=/x"], "--etcd-keyfile needs --etcd-certfile"],
     [["--etcd-username=x"], "--etcd-username needs --etcd-password"],
@@ -280,6 +276,31 @@ describe("impossible combinations", () => {
     [[STORE, "--debug-addr=off", "--debug-addr=[::1]:1"], "--debug-addr=off excludes every other --debug-addr"],
   ])("%j", (args, message) => {
     expect(refusal(args)).toContain(message);
+  });
+});
+
+describe("Kubernetes", () => {
+  test("is chosen by its flag, with flanneld's prefix and condition", () => {
+    expect(parseAgentFlags(["--kube-subnet-mgr"], {})).toMatchObject({
+      kubernetes: { annotationPrefix: "flannel.alpha.coreos.com", setNodeNetworkUnavailable: true },
+    });
+    expect(parse("--kube-subnet-mgr=false").kubernetes).toBeUndefined();
+  });
+
+  test("takes the rest of its flags, also from the environment", () => {
+    const environment = {
+      FLANNELD_KUBE_SUBNET_MGR: "true",
+      FLANNELD_KUBECONFIG_FILE: "/k",
+      FLANNELD_SET_NODE_NETWORK_UNAVAILABLE: "false",
+    };
+    const flags = parseAgentFlags(["--kube-api-url=https://a", "--kube-annotation-prefix=a.b/c"], environment);
+    expect(flags.kubernetes).toEqual({
+      apiUrl: "https://a",
+      kubeconfigFile: "/k",
+      annotationPrefix: "a.b/c",
+      setNodeNetworkUnavailable: false,
+    });
+    expect(flags.etcd).toBeUndefined();
   });
 });
 
@@ -350,7 +371,9 @@ test("whatever the arguments, there is a result or one line of complaint", () =>
     fc.property(fc.array(word, { maxLength: 5 }), fc.dictionary(fc.string(), fc.string()), (args, environment) => {
       try {
         const flags = parseAgentFlags(args, environment);
-        expect(flags.help || flags.version || (flags.leaseStore ?? flags.etcd) !== undefined).toBe(true);
+        expect(flags.help || flags.version || (flags.leaseStore ?? flags.etcd ?? flags.kubernetes) !== undefined).toBe(
+          true,
+        );
       } catch (error) {
         expect(error).toBeInstanceOf(UsageError);
         expect((error as UsageError).message).not.toMatch(/[\n\r]/);

@@ -30,6 +30,30 @@ function refusal(value: unknown): string {
   throw new Error(`accepted: ${JSON.stringify(value)}`);
 }
 
+describe("where others give out the subnets", () => {
+  const lax = (value: object) => parseNetConf(JSON.stringify(value), PATH, { allocating: false });
+
+  test.each([
+    { SubnetLen: 31 },
+    { SubnetLen: 8, SubnetMin: "192.0.2.1", SubnetMax: "10.244.0.7" },
+    { Network: "10.244.0.0/29" },
+    { Network: "10.244.0.0/31" },
+  ])("flanneld's rules for their size and place do not hold: %j", (more) => {
+    expect(refusal(conf(more))).toMatch(/SubnetLen|SubnetMin|Network/);
+    const { ranges } = lax(conf(more)).config;
+    expect(ranges[4]?.network).toEqual(parsePrefix(conf(more).Network) ?? never());
+  });
+
+  test("the network must be there, and each value be one", () => {
+    expect(() => lax({ Backend: { Type: "vxlan" } })).toThrow("Network is missing");
+    expect(() => lax(conf({ SubnetLen: "24" }))).toThrow("SubnetLen must be an integer");
+  });
+});
+
+function never(): never {
+  throw new Error("a test has a wrong value");
+}
+
 describe("accepted", () => {
   test("flannel's own file", () => {
     const text = `{

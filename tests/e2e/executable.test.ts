@@ -41,7 +41,7 @@ test("--version and --help say what they should, and exit with 0", async () => {
 /** Wrong command lines, and what the one line about each has to name. */
 const WRONG: readonly { args: string[]; environment?: Record<string, string>; says: RegExp }[] = [
   { args: ["--ifcae=eth0"], says: /ifcae.*did you mean --iface/ },
-  { args: ["--kube-subnet-mgr"], says: /--kube-subnet-mgr.*not available in this build/ },
+  { args: ["--kube-subnet-mgr"], says: /--kube-subnet-mgr needs.*NODE_NAME.*POD_NAME/ },
   { args: ["--lease-store=/x", "--ip-masq"], says: /--ip-masq.*not available in this build/ },
   {
     args: ["--lease-store=/x", "--iptables-forward-rules=true"],

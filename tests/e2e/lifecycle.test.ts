@@ -331,10 +331,7 @@ describeInNamespaces("an agent in bad and good times", () => {
 
   test("the state says what is off in this build", async () => {
     const { config } = await overlay.node(1).agent.state();
-    expect(config.offInThisBuild.map(({ flag }) => flag).sort()).toEqual([
-      "iptables-forward-rules",
-      "set-node-network-unavailable",
-    ]);
+    expect(config.offInThisBuild.map(({ flag }) => flag).sort()).toEqual(["iptables-forward-rules"]);
   });
 
   test("--healthz-port serves the probes, and only those", async () => {

@@ -5,7 +5,7 @@ import type { Operation } from "../../src/kernel/operations.ts";
 import { describe as describeOperation } from "../../src/kernel/reconciler.ts";
 import { exampleMac, examplePublicIP, exampleSubnet, IPV4, IPV6, NETWORKS } from "../desired/examples.ts";
 import { DEVICE, driftCases, own, PLAIN_LINK, peer, settledKernel } from "./drift-cases.ts";
-import { converge, desiredFor, disguise, freshKernel, UNDERLAY } from "./worlds.ts";
+import { converge, desiredFor, disguise, exampleRoute, freshKernel, UNDERLAY } from "./worlds.ts";
 
 const texts = (operations: readonly Operation[]) => operations.map(describeOperation);
 
@@ -87,6 +87,18 @@ describe("the comparison", () => {
     expect(new Set(refusals.map(String))).toEqual(new Set(["add link flannel.1: it is missing,EEXIST"]));
     expect(kernel.link("vx")).toBeDefined();
     expect(kernel.routes.some(({ destination }) => destination.address === exampleSubnet(6, 1).address)).toBe(true);
+  });
+
+  test("removes an IPv6 route that leads the gateway elsewhere before ours", () => {
+    const kernel = settledKernel(IPV6);
+    const desired6 = desiredFor(IPV6, [1, 2]);
+    const foreign = exampleRoute({ destination: exampleSubnet(6, 1), index: UNDERLAY, protocol: 4 });
+    expect(kernel.addRoute(foreign, "replace")).toBeUndefined();
+    const why = "another route stands there (protocol 4, ifindex 1)";
+    expect(texts(converge(kernel, desired6).operations)).toEqual([
+      `delete route fd00:10:244:2::/64: ${why}`,
+      `replace route fd00:10:244:2::/64: ${why}`,
+    ]);
   });
 
   test("leaves the metric that IPv6 gives by itself, and no other", () => {

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { routeProtocol } from "../../src/desired/route-protocol.ts";
+import type { Family } from "../../src/net/family.ts";
 import { exampleMac, examplePublicIP, exampleSubnet } from "../desired/examples.ts";
 import { describeInNamespaces } from "../support/requires.ts";
 import { eventually } from "../support/wait.ts";
@@ -127,29 +128,79 @@ const drifts: readonly Drift[] = [
   },
 ];
 
+const via6 = (n: number) => `via ${exampleSubnet(6, n).address} dev flannel-v6.1 onlink`;
+const SIX = `${exampleSubnet(6, 1).address}/64`;
+
+const drifts6: readonly Drift[] = [
+  { what: "all routes flushed", commands: ["ip -6 route flush dev flannel-v6.1 proto all"] },
+  { what: "all neighbours flushed", commands: ["ip -6 neighbour flush dev flannel-v6.1 nud permanent"] },
+  {
+    what: "a forwarding entry pointed elsewhere",
+    commands: [`bridge fdb replace ${exampleMac(6, 1)} dev flannel-v6.1 dst fd00:18::99`],
+  },
+  { what: "a route deleted", commands: [`ip -6 route delete ${SIX}`] },
+  { what: "a route replaced by one through another device", commands: [`ip -6 route replace ${SIX} dev eth0`] },
+  { what: "a route replaced by one through another peer", commands: [`ip -6 route replace ${SIX} ${via6(2)}`] },
+  { what: "a route replaced by a blackhole", commands: [`ip -6 route replace blackhole ${SIX}`] },
+  {
+    what: "a foreign route of several next hops in its place",
+    commands: [
+      `ip -6 route delete ${SIX}`,
+      `ip -6 route add ${SIX} via fd00:18::77`,
+      `ip -6 route append ${SIX} via fd00:18::78`,
+    ],
+  },
+  { what: "a route that became one of several next hops", commands: [`ip -6 route append ${SIX} ${via6(2)}`] },
+  {
+    what: "a route that became the other one of several next hops",
+    commands: [`ip -6 route append ${SIX} via fd00:18::77`, `ip -6 route delete ${SIX} ${via6(1)}`],
+  },
+  { what: "a route of ours that no lease has", commands: ["ip -6 route add fd00:10:244:77::/64 dev eth0 proto 113"] },
+  {
+    what: "what flanneld left for a node that is gone",
+    commands: ["ip -6 route add fd00:10:244:77::/64 via fd00:10:244:77:: dev flannel-v6.1 onlink"],
+  },
+  { what: "the device set down", commands: ["ip link set flannel-v6.1 down"] },
+  { what: "another MAC", commands: ["ip link set flannel-v6.1 address 02:00:00:00:00:98"] },
+  { what: "the address deleted", commands: ["ip address delete fd00:10:244:1::/128 dev flannel-v6.1"] },
+  {
+    what: "IPv6 switched off on the device",
+    commands: [
+      "sysctl -qw net/ipv6/conf/flannel-v6.1/disable_ipv6=1",
+      "sysctl -qw net/ipv6/conf/flannel-v6.1/disable_ipv6=0",
+    ],
+  },
+  { what: "the device deleted", commands: ["ip link delete flannel-v6.1"], rebuilt: true },
+];
+
+/** Makes each drift in turn, and expects it to be seen and mended before the next. */
+async function expectMended(families: readonly Family[], name: string, list: readonly Drift[]): Promise<void> {
+  await using node = await KernelNode.create(families);
+  const desired = desiredOn(node, families, [1, 2, 3]);
+  const expected = summaryOf(desired);
+  const link = async () => (await node.link(name))?.ifindex;
+  await node.reconcile(desired);
+  let index = await link();
+  for (const { what, commands, rebuilt, stays } of list) {
+    for (const command of commands) await node.ns.exec(command.split(" "));
+    await eventually(() => node.drifts.length > 0, { within: SEEN_MS, what: `${what} is seen` });
+    const report = await node.reconcile(desired);
+    expect([what, report.settled, report.failed]).toEqual([what, true, []]);
+    expect([what, await node.summary(desired)]).toEqual([what, expected]);
+    if (stays !== undefined) expect(await node.ip("route", "show")).toContain(stays);
+    const after = await link();
+    if (rebuilt) expect([what, after]).not.toEqual([what, index]);
+    else expect([what, after]).toEqual([what, index]);
+    index = after;
+  }
+  expect(await node.ip("route", "show", "default")).toContain("via 198.18.0.100");
+}
+
 describeInNamespaces("on the real kernel, what somebody changed is seen by the watch and mended", () => {
-  test("each by itself, and the device stays unless it has to be made anew", async () => {
-    await using node = await KernelNode.create();
-    const desired = desiredOn(node, [4], [1, 2, 3]);
-    const expected = summaryOf(desired);
-    const link = async () => (await node.link("flannel.1"))?.ifindex;
-    await node.reconcile(desired);
-    let index = await link();
-    for (const { what, commands, rebuilt, stays } of drifts) {
-      for (const command of commands) await node.ns.exec(command.split(" "));
-      await eventually(() => node.drifts.length > 0, { within: SEEN_MS, what: `${what} is seen` });
-      const report = await node.reconcile(desired);
-      expect([what, report.settled, report.failed]).toEqual([what, true, []]);
-      const found = await node.summary(desired);
-      expect([what, found]).toEqual([what, expected]);
-      if (stays !== undefined) expect(await node.ip("route", "show")).toContain(stays);
-      const after = await link();
-      if (rebuilt) expect([what, after]).not.toEqual([what, index]);
-      else expect([what, after]).toEqual([what, index]);
-      index = after;
-    }
-    expect(await node.ip("route", "show", "default")).toContain("via 198.18.0.100");
-  });
+  test("each by itself, and the device stays unless it has to be made anew", () =>
+    expectMended([4], "flannel.1", drifts));
+
+  test("of IPv6, each by itself", () => expectMended([4, 6], "flannel-v6.1", drifts6));
 
   test("all at once", async () => {
     await using node = await KernelNode.create();
@@ -202,8 +253,8 @@ describeInNamespaces("on the real kernel, what somebody changed is seen by the w
       "ip neighbour add 198.18.0.9 lladdr 02:00:00:00:00:97 dev eth0 nud permanent",
       "ip neighbour add 10.244.88.0 lladdr 02:00:00:00:00:97 dev flannel.1 nud stale",
       "ip address add 192.0.2.1/24 dev flannel.1",
-      "ip address add 10.244.66.0/32 dev eth0",
       "ip link add cni0 type bridge",
+      "ip address add 10.244.1.1/24 dev cni0",
       "ip link set cni0 up",
       "ip link set flannel.1 txqueuelen 100",
     ];

@@ -3,10 +3,11 @@ import type { Desired } from "../../src/desired/desired.ts";
 import { isOwnProtocol } from "../../src/desired/route-protocol.ts";
 import { RTN_UNICAST, RTPROT_BOOT } from "../../src/ffi/constants.ts";
 import { type Actual, routeKey } from "../../src/kernel/mirror.ts";
-import { DEFAULT_METRIC, type Link, type Route } from "../../src/kernel/state.ts";
-import { ADDRESS_BITS } from "../../src/net/family.ts";
+import { DEFAULT_METRIC, type InterfaceAddress, type Link, type Route } from "../../src/kernel/state.ts";
+import { ADDRESS_BITS, FAMILIES } from "../../src/net/family.ts";
 import { containsAddress, containsPrefix } from "../../src/net/prefix.ts";
-import { describeForwarding, describeNeighbour, describeRoute, type FakeKernel } from "./fake-kernel.ts";
+import { describeForwarding, describeLink, describeNeighbour, describeRoute } from "./describe.ts";
+import type { FakeKernel } from "./fake-kernel.ts";
 
 /** What a fake kernel must have, worked out from the kernel itself and not by the code under test. */
 
@@ -115,15 +116,27 @@ export function foreignLines(kernel: FakeKernel, desired: Desired, survives: (in
   return [...lines, ...routes.map(describeRoute)].sort();
 }
 
-/** All that a mirror holds, without the order of its maps. */
-export function contents({ links, addresses, routes, neighbours, forwarding }: Actual): Actual {
-  const filled = <K, V extends { readonly length: number } | ReadonlyMap<unknown, unknown>>(map: ReadonlyMap<K, V>) =>
-    new Map([...map].filter(([, value]) => ("size" in value ? value.size : value.length) > 0));
-  return {
-    links,
-    addresses: filled(addresses),
-    routes,
-    neighbours: filled(neighbours),
-    forwarding: filled(forwarding),
-  };
+/** All that a copy of the kernel's state holds, as lines; their order depends on the state alone. */
+export function linesOf({ links, addresses, routes, neighbours, forwarding }: Actual): string[] {
+  return [
+    ...[...links.values()].map(describeLink),
+    ...[...addresses].flatMap(([index, list]) =>
+      FAMILIES.map((family) => {
+        const texts = list.filter((one) => one.family === family).map(describeAddress);
+        // Their order counts where an external interface may be chosen, in which none of ours takes part.
+        const ordered = neighbours.has(index) ? texts.sort() : texts;
+        return ordered.length > 0 ? `${index}: addresses ${ordered.join(", ")}` : "";
+      }),
+    ),
+    ...[...routes].map(([key, list]) => `${key}: ${list.map(describeRoute).join(", ")}`),
+    ...[...neighbours.values()].flatMap((entries) => [...entries.values()].map(describeNeighbour)),
+    ...[...forwarding.values()].flatMap((entries) => [...entries.values()].map(describeForwarding)),
+  ]
+    .filter(Boolean)
+    .sort();
+}
+
+function describeAddress({ address, length, deprecated, permanent, temporary }: InterfaceAddress): string {
+  const flags = Object.entries({ deprecated, permanent, temporary }).map(([flag, on]) => (on ? ` ${flag}` : ""));
+  return `${address}/${length}${flags.join("")}`;
 }

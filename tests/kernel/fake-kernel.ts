@@ -17,6 +17,7 @@ import { type Address, familyOf } from "../../src/net/address.ts";
 import type { Family, PerFamily } from "../../src/net/family.ts";
 import { isUnicastMac, type Mac } from "../../src/net/mac.ts";
 import { containsAddress, formatPrefix, makePrefix, type Prefix } from "../../src/net/prefix.ts";
+import { describeForwarding, describeLink, describeNeighbour, describeRoute } from "./describe.ts";
 
 /** The name of an errno, or undefined for success. */
 type Result = string | undefined;
@@ -147,6 +148,10 @@ export class FakeKernel {
     const key = routeKey(route);
     const list = this.#routes.get(key) ?? [];
     const at = list.findIndex((known) => sameNextHop(known, route));
+    // The gateway would be looked up by way of the other route.
+    const [first] = list;
+    const misled = first !== undefined && first.type === RTN_UNICAST && first.index !== route.index;
+    if (route.family === 6 && route.gateway !== undefined && misled) return "EINVAL";
     if (mode === "replace" && list.length > 0) {
       if (at >= 0) return at === 0 ? undefined : "EEXIST";
       this.#routes.set(key, [route, ...list.slice(1)]);
@@ -169,7 +174,8 @@ export class FakeKernel {
         (query.gateway === undefined || gateway === query.gateway) &&
         (query.index === 0 || index === query.index) &&
         protocol === query.protocol &&
-        type === RTN_UNICAST,
+        // IPv6 does not look at it.
+        (type === RTN_UNICAST || query.destination.family === 6),
     );
     if (value === undefined) return "ESRCH";
     this.#takeRoutes((route) => route === value);
@@ -286,6 +292,7 @@ export class FakeKernel {
       for (const value of this.neighbours(link.index)) mirror.apply({ kind: "neighbour", deleted: false, value });
       for (const value of this.forwarding(link.index)) mirror.apply({ kind: "forwarding", deleted: false, value });
     }
+    mirror.markComplete();
     return mirror;
   }
 
@@ -347,29 +354,6 @@ export class FakeKernel {
       this.#emit({ kind: "neighbour", deleted: true, value });
     }
   }
-}
-
-function describeLink({ index, name, kind, vxlan, mac, mtu, up, alias }: Link): string {
-  const { vni, port, local, underlay, group, learning, gbp, l2miss } = vxlan ?? {};
-  const flags = Object.entries({ learning, gbp, l2miss, up }).map(([flag, on]) => (on ? ` ${flag}` : ""));
-  const options = vxlan
-    ? ` id ${vni} dstport ${port} local ${local} dev ${underlay}${group ? ` group ${group}` : ""}`
-    : "";
-  return `${index}: ${name} ${kind}${options} ${mac} mtu ${mtu}${flags.join("")}${alias ? ` alias ${alias}` : ""}`;
-}
-
-export function describeRoute({ destination, gateway, index, onlink, protocol, type, priority, tos }: Route): string {
-  const via = gateway === undefined ? "" : ` via ${gateway}`;
-  const rest = `${type === RTN_UNICAST ? "" : ` type ${type}`}${priority ? ` metric ${priority}` : ""}${tos ? ` tos ${tos}` : ""}`;
-  return `route ${formatPrefix(destination)}${via} dev ${index} proto ${protocol}${onlink ? " onlink" : ""}${rest}`;
-}
-
-export function describeNeighbour({ index, address, mac, permanent }: Neighbour): string {
-  return `${index}: neighbour ${address} lladdr ${mac}${permanent ? " permanent" : ""}`;
-}
-
-export function describeForwarding({ index, mac, destination, permanent, special }: ForwardingEntry): string {
-  return `${index}: fdb ${mac} dst ${destination}${permanent ? " permanent" : ""}${special ? " special" : ""}`;
 }
 
 function sameFamily(a: NonNullable<Link["vxlan"]>, b: NonNullable<Link["vxlan"]>): boolean {

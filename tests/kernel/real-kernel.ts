@@ -37,7 +37,7 @@ export async function inside<T>(ns: Netns, action: () => Promise<T>): Promise<T>
 
 /** A namespace with an external interface as an example node has it, and a reconciler in it that notes what it sees. */
 export class KernelNode implements AsyncDisposable {
-  readonly ns = new Netns();
+  readonly ns: Netns;
   /** why the reconciler called for attention, since the last `reconcile` */
   readonly drifts: string[] = [];
   interfaceChanges = 0;
@@ -65,13 +65,18 @@ export class KernelNode implements AsyncDisposable {
       ].join("\n"),
     );
     const [eth0] = parse(Links, await ns.exec(["ip", "-j", "link", "show", "dev", "eth0"]));
+    return KernelNode.in(ns, eth0?.ifindex ?? 0, families);
+  }
+
+  /** A further reconciler in a namespace, as a restarted agent has it. */
+  static in(ns: Netns, underlay: number, families: readonly Family[] = [4]): Promise<KernelNode> {
     const networks = mapFamilies(NETWORKS, (network, family) => (families.includes(family) ? network : undefined));
     const make = (node: KernelNode) =>
       new KernelReconciler(networks, {
         onDrift: (cause) => void node.drifts.push(cause),
         onInterfaces: () => void node.interfaceChanges++,
       });
-    return inside(ns, async () => new KernelNode(ns, make, eth0?.ifindex ?? 0));
+    return inside(ns, async () => new KernelNode(ns, make, underlay));
   }
 
   /** Brings the kernel to the desired state, as the agent's loop does it. */

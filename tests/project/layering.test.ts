@@ -109,7 +109,7 @@ describe("imports between the folders of src point one way", () => {
 });
 
 test("a package is imported in its own place only", async () => {
-  const packages = ["bun:ffi", "bun:sqlite", "hono", "hono/http-exception"];
+  const packages = ["bun:ffi", "bun:sqlite", "hono", "hono/http-exception", "@kubernetes/client-node"];
   const places: Record<string, string[]> = {
     "src/agent/sample.ts": [],
     "src/main.ts": [],
@@ -118,6 +118,8 @@ test("a package is imported in its own place only", async () => {
     "src/lease/sample.ts": [],
     "src/lease/embedded.ts": ["bun:sqlite"],
     "src/lease/embedded-rows.ts": ["bun:sqlite"],
+    "src/lease/kube.ts": ["@kubernetes/client-node"],
+    "src/lease/kube-config.ts": ["@kubernetes/client-node"],
     "src/status/sample.ts": ["hono", "hono/http-exception"],
     "src/cli/sample.ts": ["hono", "hono/http-exception"],
   };

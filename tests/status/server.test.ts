@@ -4,6 +4,7 @@ import type { Facts } from "../../src/status/facts.ts";
 import { listen } from "../../src/status/listen.ts";
 import { readiness, stall } from "../../src/status/readiness.ts";
 import { debugApp, healthApp } from "../../src/status/server.ts";
+import { prefix } from "../lease/samples.ts";
 import { TemporaryFolder } from "../support/temp.ts";
 import { eventually } from "../support/wait.ts";
 
@@ -53,6 +54,16 @@ test("ready says why not; an outage of the lease source and refused peers are wa
   expect(many.ready).toBe(true);
   expect(many.warnings).toHaveLength(11);
   expect(many.warnings[10]?.message).toBe("3 more operations failed");
+});
+
+test("a record that turned bad is told, and whether its last good lease stays in use", () => {
+  const subnets = { 4: prefix("10.244.1.0/24") };
+  const lease = { key: "n2", node: "n2", subnets, publicIPs: {}, backendType: "vxlan", vteps: {} };
+  const rejected = ["n2", "n3"].map((key) => ({ key, node: key, reason: "nonsense" }));
+  expect(readiness(facts({ snapshot: { leases: [lease], rejected, takenAt: NOW } })).warnings).toEqual([
+    { condition: "peers", message: "lease n2 of n2 stays as it was: nonsense" },
+    { condition: "peers", message: "lease n3 of n3 is left out: nonsense" },
+  ]);
 });
 
 test("live as long as no turn has got stuck", () => {

@@ -54,7 +54,8 @@ export function kubeBinary(name: KubeBinary): string {
   return join(found.folder, name);
 }
 
-function whyNot(): string | undefined {
+/** What is missing on this machine, and how to get it. */
+export function kubernetesMissing(): string | undefined {
   if ("missing" in found) return found.missing;
   if (Bun.which("openssl") === null) return "the command openssl";
   return etcdMissing();
@@ -62,7 +63,7 @@ function whyNot(): string | undefined {
 
 /** `describe` for tests that run a real API server. Where there is none, it skips them and says in one line how to get it. */
 export function describeWithKubernetes(name: string, tests: () => void): void {
-  const missing = whyNot();
+  const missing = kubernetesMissing();
   if (missing !== undefined) console.error(`skipped: ${name}: needs ${missing}`);
   describe.skipIf(missing !== undefined)(name, tests);
 }

@@ -5,6 +5,7 @@ import { Authority } from "./certificates.ts";
 import { EtcdServer } from "./etcd.ts";
 import { kubeBinary } from "./kube-binaries.ts";
 import type { Netns } from "./netns.ts";
+import { TcpRelay } from "./tcp-relay.ts";
 import { TemporaryFolder } from "./temp.ts";
 import { eventually } from "./wait.ts";
 
@@ -18,7 +19,7 @@ const NodeBody = v.object({
     annotations: v.optional(v.record(v.string(), v.string()), {}),
   }),
   spec: v.object({ podCIDR: v.optional(v.string()), podCIDRs: v.optional(v.array(v.string()), []) }),
-  status: v.object({ conditions: v.optional(v.array(v.record(v.string(), v.string())), []) }),
+  status: v.object({ conditions: v.optional(v.array(v.record(v.string(), v.nullable(v.string()))), []) }),
 });
 export type NodeObject = v.InferOutput<typeof NodeBody>;
 
@@ -55,6 +56,8 @@ export class KubeCluster implements AsyncDisposable {
   #etcd: EtcdServer | undefined;
   #authority: Authority | undefined;
   #port = 0;
+  /** the way into the server's namespace */
+  #relay: TcpRelay | undefined;
   #log = "";
 
   constructor(options: KubeOptions) {
@@ -99,6 +102,7 @@ export class KubeCluster implements AsyncDisposable {
     await Bun.write(folder.at("tokens.csv"), `${ADMIN},admin,1,"system:masters"\n`);
     this.#etcd = await EtcdServer.start(place === undefined ? {} : { place });
     this.#port = place === undefined ? freePort() : 6443;
+    this.#relay = place && new TcpRelay(this.#port, place);
     await this.#run("kube-apiserver", [
       `--etcd-servers=${this.#etcd.endpoint}`,
       `--secure-port=${this.#port}`,
@@ -178,11 +182,11 @@ export class KubeCluster implements AsyncDisposable {
     });
   }
 
-  /** Gives flannel's ClusterRole to someone. */
-  async bind(name: string, subject: object): Promise<void> {
+  /** Gives flannel's ClusterRole, or another one, to someone. */
+  async bind(name: string, subject: object, role = ACCOUNT): Promise<void> {
     await this.request("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", {
       metadata: { name },
-      roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: ACCOUNT },
+      roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: role },
       subjects: [subject],
     });
   }
@@ -225,7 +229,8 @@ export class KubeCluster implements AsyncDisposable {
    */
   async request(method: string, path: string, body?: object, token = ADMIN): Promise<unknown> {
     const type = method === "PATCH" ? "application/strategic-merge-patch+json" : "application/json";
-    const response = await fetch(`${this.url}${path}`, {
+    const url = this.#relay === undefined ? this.url : `https://127.0.0.1:${this.#relay.port}`;
+    const response = await fetch(`${url}${path}`, {
       method,
       headers: { authorization: `Bearer ${token}`, "content-type": type },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
@@ -289,6 +294,7 @@ export class KubeCluster implements AsyncDisposable {
       child.kill("SIGKILL");
       await child.exited;
     }
+    this.#relay?.[Symbol.dispose]();
     await this.#etcd?.[Symbol.asyncDispose]();
     this.folder[Symbol.dispose]();
   }

@@ -1,26 +1,32 @@
+import { inNetworkNamespace } from "../../src/ffi/libc.ts";
+import type { Netns } from "./netns.ts";
+
 interface Peer {
   other: Bun.Socket<Peer> | undefined;
-  /** came before the other end was there */
-  early: Uint8Array[];
+  /** what it sent before the other end was there */
+  readonly early: Uint8Array[];
+  /** what it is yet to be given, for its buffer is full */
+  readonly queue: Uint8Array[];
+  /** ends once the queue is empty */
+  ending: boolean;
 }
 
-/** Passes connections on to a port of 127.0.0.1, and can fail in the ways in which networks do. */
+/** Passes connections on to a server, and can fail in the ways in which networks do. It listens on 127.0.0.1. */
 export class TcpRelay implements Disposable {
-  readonly #target: number;
+  readonly #connect: (socket: Bun.SocketHandler<Peer>) => Promise<unknown>;
   readonly #listener: Bun.TCPSocketListener<Peer>;
   readonly #sockets = new Set<Bun.Socket<Peer>>();
   #refusing = false;
 
-  constructor(target: number) {
-    this.#target = target;
+  /** @param place where the server is; else it is here, on 127.0.0.1 */
+  constructor(port: number, place?: { readonly ns: Netns; readonly address: string }) {
+    const hostname = place?.address ?? "127.0.0.1";
+    const connect = (socket: Bun.SocketHandler<Peer>) => Bun.connect<Peer>({ hostname, port, socket });
+    this.#connect = (socket) => (place ? inNetworkNamespace(place.ns.path, () => connect(socket)) : connect(socket));
     this.#listener = Bun.listen<Peer>({
       hostname: "127.0.0.1",
       port: 0,
-      socket: {
-        open: (socket) => this.#accept(socket),
-        data: (socket, data) => pass(socket, data),
-        close: (socket) => this.#closed(socket),
-      },
+      socket: { ...this.#handler(), open: (socket) => this.#accept(socket) },
     });
   }
 
@@ -43,32 +49,39 @@ export class TcpRelay implements Disposable {
     for (const socket of this.#sockets) socket.data.other = undefined;
   }
 
+  #handler(): Bun.SocketHandler<Peer> {
+    return {
+      data: ({ data: { other, early } }, data) => {
+        (other?.data.queue ?? early).push(new Uint8Array(data));
+        if (other !== undefined) flush(other);
+      },
+      drain: flush,
+      close: (socket) => this.#closed(socket),
+    };
+  }
+
   #accept(socket: Bun.Socket<Peer>): void {
-    socket.data = { other: undefined, early: [] };
+    socket.data = { other: undefined, queue: [], early: [], ending: false };
     this.#sockets.add(socket);
     if (this.#refusing) {
       socket.terminate();
       return;
     }
-    void Bun.connect<Peer>({
-      hostname: "127.0.0.1",
-      port: this.#target,
-      socket: {
-        open: (target) => {
-          target.data = { other: socket, early: [] };
-          this.#sockets.add(target);
-          socket.data.other = target;
-          for (const data of socket.data.early.splice(0)) target.write(data);
-        },
-        data: (target, data) => pass(target, data),
-        close: (target) => this.#closed(target),
-      },
-    }).catch(() => socket.terminate());
+    const open = (target: Bun.Socket<Peer>) => {
+      target.data = { other: socket, queue: socket.data.early, early: [], ending: false };
+      this.#sockets.add(target);
+      socket.data.other = target;
+      flush(target);
+    };
+    void this.#connect({ ...this.#handler(), open }).catch(() => socket.terminate());
   }
 
   #closed(socket: Bun.Socket<Peer>): void {
     this.#sockets.delete(socket);
-    socket.data.other?.end();
+    const { other } = socket.data;
+    if (other === undefined) return;
+    other.data.ending = true;
+    flush(other);
   }
 
   [Symbol.dispose](): void {
@@ -77,8 +90,16 @@ export class TcpRelay implements Disposable {
   }
 }
 
-/** What does not fit into the other end's buffer is lost: the tests' messages are small. */
-function pass({ data: { other, early } }: Bun.Socket<Peer>, data: Uint8Array): void {
-  if (other === undefined) early.push(new Uint8Array(data));
-  else other.write(data);
+/** Gives a socket what it takes of its queue. */
+function flush(socket: Bun.Socket<Peer>): void {
+  const { queue } = socket.data;
+  for (let next = queue[0]; next !== undefined; next = queue[0]) {
+    const written = Math.max(0, socket.write(next));
+    if (written < next.length) {
+      queue[0] = next.subarray(written);
+      return;
+    }
+    queue.shift();
+  }
+  if (socket.data.ending) socket.end();
 }

@@ -1,0 +1,23 @@
+import { inNetworkNamespace } from "../../src/ffi/libc.ts";
+import type { KernelEvent } from "../../src/kernel/state.ts";
+import { KernelWatch } from "../../src/kernel/watch.ts";
+import type { Netns } from "../support/netns.ts";
+
+export const say = (text: string): void => void process.stderr.write(`${text}\n`);
+
+export const round = (value: number): number => Math.round(value * 100) / 100;
+
+/** Sees every change in a namespace as it happens. */
+export function watchKernel(ns: Netns, onEvent: (event: KernelEvent) => void): KernelWatch {
+  return inNetworkNamespace(
+    ns.path,
+    () => new KernelWatch({ onEvent, onOverflow() {}, onFailure: (error) => say(error.message) }),
+  );
+}
+
+/** Resident memory of a process in MB, now and at its highest (proc_pid_status(5)). */
+export async function memoryOf(pid: number): Promise<{ residentMB: number; peakMB: number }> {
+  const status = await Bun.file(`/proc/${pid}/status`).text();
+  const megabytes = (key: string): number => round(Number(new RegExp(`${key}:\\s+(\\d+) kB`).exec(status)?.[1]) / 1024);
+  return { residentMB: megabytes("VmRSS"), peakMB: megabytes("VmHWM") };
+}
