@@ -4,11 +4,12 @@ import { VERSION } from "../base/version.ts";
 import { chooseExternalInterface } from "../config/choose-interface.ts";
 import { defaultsOff } from "../config/flag-defaults.ts";
 import type { AgentFlags } from "../config/flags.ts";
-import type { ExternalInterface } from "../config/interface.ts";
+import type { ExternalInterface, HostInventory } from "../config/interface.ts";
 import { formatListenAddress } from "../config/listen-address.ts";
 import type { NetworkConfig } from "../config/network.ts";
 import { type Plan, type PlanInput, plan } from "../desired/plan.ts";
 import { vxlanDeviceName } from "../desired/vxlan.ts";
+import type { Actual } from "../kernel/mirror.ts";
 import { inventoryOf } from "../kernel/read.ts";
 import { KernelReconciler } from "../kernel/reconciler.ts";
 import { LeaseKeeper } from "../lease/keeper.ts";
@@ -170,7 +171,7 @@ export class Node {
     const { network } = settings;
     const kernel = this.#openKernel(network);
     const actual = await kernel.actual();
-    const external = this.#chooseExternal(settings, inventoryOf(actual), problems);
+    const external = this.#chooseExternal(settings, this.#inventory(kernel, actual), problems);
     if (external === undefined) return;
     const request = this.#request(network, external, [...actual.links.values()]);
     const keeper = this.#keepLease(network, request);
@@ -222,19 +223,33 @@ export class Node {
 
   /** Pods come and go with an interface each; only a change of the external one concerns us. */
   #onInterfaces(): void {
-    const actual = this.#kernel?.known;
-    if (actual === undefined || this.#settings === undefined) return;
-    const found = this.#tryExternal(this.#settings, inventoryOf(actual));
+    const kernel = this.#kernel;
+    const actual = kernel?.known;
+    if (kernel === undefined || actual === undefined || this.#settings === undefined) return;
+    const found = this.#tryExternal(this.#settings, this.#inventory(kernel, actual));
     if (found instanceof Error ? this.#external !== undefined : !Bun.deepEquals(found, this.#external)) {
       this.#loop.mark("external interface changed");
     }
   }
 
-  #tryExternal(settings: SourceSettings, inventory: ReturnType<typeof inventoryOf>): ExternalInterface | Error {
-    const { iface, ifaceRegex, publicIPs: given } = this.#options.flags;
-    const publicIPs = { ...given, ...settings.publicIPs };
+  #inventory(kernel: KernelReconciler, actual: Actual): HostInventory {
+    const { canReach } = this.#options.flags;
+    return {
+      ...inventoryOf(actual),
+      ...(canReach === undefined ? {} : { towards: kernel.towards(canReach) }),
+    };
+  }
+
+  #tryExternal(settings: SourceSettings, inventory: HostInventory): ExternalInterface | Error {
+    const { iface, ifaceRegex, canReach, publicIPs: given } = this.#options.flags;
+    const wanted = {
+      iface,
+      ifaceRegex,
+      ...(canReach === undefined ? {} : { canReach }),
+      publicIPs: { ...given, ...settings.publicIPs },
+    };
     try {
-      return chooseExternalInterface(inventory, { iface, ifaceRegex, publicIPs }, familiesOf(settings.network.ranges));
+      return chooseExternalInterface(inventory, wanted, familiesOf(settings.network.ranges));
     } catch (error) {
       return error instanceof Error ? error : new Error(String(error));
     }
@@ -243,7 +258,7 @@ export class Node {
   /** Without a suitable interface the last one stays in use: what is programmed is not torn down. */
   #chooseExternal(
     settings: SourceSettings,
-    inventory: ReturnType<typeof inventoryOf>,
+    inventory: HostInventory,
     problems: Finding[],
   ): ExternalInterface | undefined {
     const found = this.#tryExternal(settings, inventory);

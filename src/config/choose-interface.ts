@@ -10,6 +10,8 @@ export interface WantedInterface {
   readonly iface: readonly string[];
   /** --iface-regex */
   readonly ifaceRegex: readonly string[];
+  /** --iface-can-reach */
+  readonly canReach?: Address;
   /** --public-ip */
   readonly publicIPs: PerFamily<Address>;
 }
@@ -33,8 +35,9 @@ const OWN_DEVICE = /^flannel(-v6)?\./;
 
 /**
  * Chooses the interface that carries the traffic between nodes, by flanneld's rules: each --iface in order, then each
- * --iface-regex in order (addresses of all interfaces first, then names); if neither is given, the interface that has
- * --public-ip, else that of the default route. One interface serves every family.
+ * --iface-regex in order (addresses of all interfaces first, then names), then the one that the kernel would use towards
+ * --iface-can-reach; if none of them is given, the interface that has --public-ip, else that of the default route. One
+ * interface serves every family.
  *
  * Three deliberate differences, where flanneld would fail: a --public-ip that no interface has (a cloud that translates
  * addresses) is published, and the default route's interface carries the traffic; an interface whose name matches a
@@ -62,7 +65,7 @@ export function chooseExternalInterface(
 }
 
 function attempts(inventory: HostInventory, wanted: WantedInterface, families: readonly Family[]) {
-  const { iface, ifaceRegex, publicIPs } = wanted;
+  const { iface, ifaceRegex, canReach, publicIPs } = wanted;
   const flagged: { flag: string; lookup: () => Lookup }[] = [
     ...iface.map((text) => ({ flag: `--iface=${text}`, lookup: () => byNameOrAddress(inventory, text, families) })),
     ...ifaceRegex.map((text) => ({
@@ -70,6 +73,9 @@ function attempts(inventory: HostInventory, wanted: WantedInterface, families: r
       lookup: () => byPattern(inventory, text, families),
     })),
   ];
+  if (canReach !== undefined) {
+    flagged.push({ flag: `--iface-can-reach=${canReach}`, lookup: () => byRoute(inventory, canReach, families) });
+  }
   if (flagged.length > 0) return flagged;
   const published = families.map((family) => publicIPs[family]).find((address) => address !== undefined);
   const holder = published === undefined ? undefined : holderOf(inventory, published);
@@ -107,6 +113,17 @@ function byPattern({ interfaces }: HostInventory, text: string, families: readon
   const named = foreign.filter(({ name }) => pattern.test(name));
   const found = named.find((one) => families.every((family) => usableAddresses(one, family).length > 0)) ?? named[0];
   return found ? { found, by: {} } : "it matches no interface's address or name";
+}
+
+function byRoute({ interfaces, towards }: HostInventory, target: Address, families: readonly Family[]): Lookup {
+  const family = familyOf(target);
+  if (!families.includes(family)) return `the pod network has no IPv${family}`;
+  if (towards === undefined) return "the way to it is not known";
+  if (towards instanceof Error) return towards.message;
+  if (towards.local) return "it is an address of this host; name one that lies beyond the interface";
+  const found = interfaces.find(({ index }) => index === towards.index);
+  if (found === undefined) return "the way to it leads through the pod network itself";
+  return { found, by: towards.source === undefined ? {} : { [family]: towards.source } };
 }
 
 function byDefaultRoute({ interfaces, defaultRoutes }: HostInventory, families: readonly Family[]): Lookup {

@@ -1,4 +1,5 @@
 import {
+  ANY_ADDRESS,
   address,
   BOOL,
   ENDPOINTS,
@@ -133,9 +134,8 @@ export const FLAGS = {
   },
   "iface-can-reach": {
     group: "External interface",
-    type: text("IP"),
-    usage: "the interface that the kernel would use towards this address",
-    notYet: { next: "name the interface with --iface" },
+    type: ANY_ADDRESS,
+    usage: "the interface that the kernel would use towards this address, tried after every --iface and --iface-regex",
   },
   "public-ip": {
     group: "External interface",

@@ -57,6 +57,12 @@ export const PATH: FlagType<string> = {
   schema: parsed((path) => (path.includes("\0") ? undefined : path), "a path without a zero character"),
 };
 
+export const ANY_ADDRESS: FlagType<Address> = {
+  label: "IP",
+  mayBeEmpty: true,
+  schema: parsed(parseAddress, "an IP address"),
+};
+
 export function address(family: Family): FlagType<Address> {
   const parse = (text: string) => {
     const value = parseAddress(text);

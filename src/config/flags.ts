@@ -24,6 +24,8 @@ export interface AgentFlags {
   readonly iface: readonly string[];
   /** patterns that compileInterfaceRegex takes */
   readonly ifaceRegex: readonly string[];
+  /** the interface towards this address is taken where nothing else matches */
+  readonly canReach?: Address;
   readonly publicIPs: PerFamily<Address>;
   readonly ipMasq: boolean;
   /** where /healthz and /readyz listen besides `debugAddresses` */
@@ -77,7 +79,7 @@ function agentFlags(values: FlagValues): AgentFlags {
   const leaseStore = values["lease-store"];
   const publicIPs: PerFamily<Address> = {};
   if (values["public-ip"] !== undefined) publicIPs[4] = values["public-ip"];
-  const port = values["healthz-port"];
+  const { "healthz-port": port, "iface-can-reach": canReach } = values;
   return {
     help: values.help,
     version: values.version,
@@ -87,6 +89,7 @@ function agentFlags(values: FlagValues): AgentFlags {
     subnetFile: values["subnet-file"],
     iface: values.iface,
     ifaceRegex: values["iface-regex"],
+    ...(canReach === undefined ? {} : { canReach }),
     publicIPs,
     ipMasq: values["ip-masq"],
     ...(port === 0 ? {} : { healthz: { kind: "tcp", host: values["healthz-ip"], port } as const }),

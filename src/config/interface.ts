@@ -22,11 +22,23 @@ export interface HostInterface {
   readonly addresses: readonly HostAddress[];
 }
 
+/** The way that a packet to some address takes from here. */
+export interface RouteTowards {
+  /** of the interface */
+  readonly index: number;
+  /** the address is one of this host's own */
+  readonly local: boolean;
+  /** the source address that the kernel would choose */
+  readonly source?: Address;
+}
+
 /** What the kernel says of the host's interfaces, read by `kernel/`. */
 export interface HostInventory {
   readonly interfaces: readonly HostInterface[];
   /** index of the interface of the first default route */
   readonly defaultRoutes: PerFamily<number>;
+  /** towards --iface-can-reach, if that is given; an error where there is no way */
+  readonly towards?: RouteTowards | Error;
 }
 
 /** The interface that carries the encapsulated packets. */

@@ -61,12 +61,14 @@ export const RTA_DST = 1;
 export const RTA_OIF = 4;
 export const RTA_GATEWAY = 5;
 export const RTA_PRIORITY = 6;
+export const RTA_PREFSRC = 7;
 export const RTA_TABLE = 15;
 export const RTNH_F_ONLINK = 4;
 export const RT_TABLE_MAIN = 254;
 export const RT_SCOPE_UNIVERSE = 0;
 export const RT_SCOPE_NOWHERE = 255;
 export const RTN_UNICAST = 1;
+export const RTN_LOCAL = 2;
 /** what a route gets that names no protocol: `ip route add` and flanneld */
 export const RTPROT_BOOT = 3;
 export const RTM_F_CLONED = 0x200;

@@ -58,13 +58,14 @@ interface Wish {
   regex?: string[];
   public4?: string;
   public6?: string;
+  reach?: string;
 }
 
-function wanted({ iface = [], regex = [], public4, public6 }: Wish): WantedInterface {
+function wanted({ iface = [], regex = [], public4, public6, reach }: Wish): WantedInterface {
   const publicIPs: PerFamily<Address> = {};
   if (public4 !== undefined) publicIPs[4] = ip(public4);
   if (public6 !== undefined) publicIPs[6] = ip(public6);
-  return { iface, ifaceRegex: regex, publicIPs };
+  return { iface, ifaceRegex: regex, ...(reach === undefined ? {} : { canReach: ip(reach) }), publicIPs };
 }
 
 /** `eth0 192.168.1.5`, and `as …` where another address is published. */
@@ -76,6 +77,76 @@ function choose(wish: Wish, families: Family[] = [4], inventory = HOST): string 
   });
   return [name, ...parts].join(" ");
 }
+
+/** The host, and what its kernel says of the way to some address. */
+const towards = (way: HostInventory["towards"]): HostInventory => ({ ...HOST, ...(way && { towards: way }) });
+
+describe("--iface-can-reach", () => {
+  const ETH1 = { index: 3, local: false };
+
+  test.each<[string, Wish, Family[], HostInventory["towards"], string]>([
+    [
+      "takes the interface and the kernel's source",
+      { reach: "10.9.9.9" },
+      [4],
+      { ...ETH1, source: ip("10.0.0.6") },
+      "eth1 10.0.0.6",
+    ],
+    ["even one that is deprecated", { reach: "10.9.9.9" }, [4], { ...ETH1, source: ip("10.0.0.5") }, "eth1 10.0.0.5"],
+    ["without a source takes the first usable address", { reach: "10.9.9.9" }, [4], ETH1, "eth1 10.0.0.6"],
+    ["of IPv6", { reach: "2001:db8:9::9" }, [6], { ...ETH1, source: ip("2001:db8:1::6") }, "eth1 2001:db8:1::6"],
+    [
+      "in dual stack",
+      { reach: "10.9.9.9" },
+      [4, 6],
+      { ...ETH1, source: ip("10.0.0.6") },
+      "eth1 10.0.0.6 2001:db8:1::6",
+    ],
+    ["comes after names", { reach: "10.9.9.9", iface: ["docker0"] }, [4], ETH1, "docker0 172.17.0.1"],
+    ["comes after patterns", { reach: "10.9.9.9", regex: ["docker"] }, [4], ETH1, "docker0 172.17.0.1"],
+    ["counts when neither fits", { reach: "10.9.9.9", iface: ["eth9"], regex: ["x"] }, [4], ETH1, "eth1 10.0.0.6"],
+    [
+      "goes before the default route",
+      { reach: "10.9.9.9", public4: "203.0.113.9" },
+      [4],
+      ETH1,
+      "eth1 10.0.0.6 as 203.0.113.9",
+    ],
+  ])("%s", (_, wish, families, way, expected) => {
+    expect(choose(wish, families, towards(way))).toBe(expected);
+  });
+
+  test.each<[string, Wish, Family[], HostInventory["towards"], string]>([
+    [
+      "no way",
+      { reach: "10.9.9.9" },
+      [4],
+      new Error("look up the route to 10.9.9.9: ENETUNREACH"),
+      "ENETUNREACH. This host has",
+    ],
+    ["its own address", { reach: "10.0.0.6" }, [4], { index: 1, local: true }, "it is an address of this host"],
+    [
+      "the pod network",
+      { reach: "10.244.1.5" },
+      [4],
+      { index: 99, local: false },
+      "leads through the pod network itself",
+    ],
+    ["another family", { reach: "2001:db8::9" }, [4], ETH1, "the pod network has no IPv6"],
+    [
+      "an interface without address",
+      { reach: "10.9.9.9" },
+      [4],
+      { index: 4, local: false },
+      "interface empty has no usable IPv4 address",
+    ],
+  ])("refuses %s", (_, wish, families, way, expected) => {
+    const refused = () => choose(wish, families, towards(way));
+    expect(refused).toThrow(NoInterfaceError);
+    expect(refused).toThrow(expected);
+    expect(refused).toThrow("--iface-can-reach=");
+  });
+});
 
 describe("chosen", () => {
   test.each<[string, Wish, Family[], string]>([

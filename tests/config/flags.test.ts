@@ -221,7 +221,6 @@ describe("not available in this build", () => {
 
   test("is every flag of a later part", () => {
     expect(unavailable.sort()).toEqual([
-      "iface-can-reach",
       "ip-blackhole-route",
       "ip-masq",
       "ip-masq-fully-random-disable",

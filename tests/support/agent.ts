@@ -24,7 +24,7 @@ const StateBody = v.object({
   leases: v.array(LeaseBody),
   rejectedLeases: v.array(v.object({ key: v.string(), reason: v.string() })),
   desired: v.nullable(v.object({ routes: v.number() })),
-  externalInterface: v.nullable(v.object({ name: v.string(), mtu: v.number() })),
+  externalInterface: v.nullable(v.object({ name: v.string(), mtu: v.number(), publicIPs: v.array(v.string()) })),
   config: v.object({ offInThisBuild: v.array(v.object({ flag: v.string(), reason: v.string() })) }),
   reconcile: v.object({
     settled: v.boolean(),
@@ -52,6 +52,8 @@ export interface AgentOptions {
   readonly netConf: string;
   /** flags that choose another lease source than the store and the file */
   readonly leases?: readonly string[];
+  /** flags that choose the external interface; else eth0 */
+  readonly iface?: readonly string[];
   /** further flags */
   readonly flags?: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
@@ -95,12 +97,12 @@ export class TestAgent {
 
   /** Starts it; does not wait. */
   spawn(): void {
-    const { ns, name, store, netConf, leases, flags = [], environment = {} } = this.#options;
+    const { ns, name, store, netConf, leases, iface = ["--iface=eth0"], flags = [], environment = {} } = this.#options;
     const command = [
       executable(),
       ...(leases ?? [`--lease-store=${store}`, `--net-config-path=${netConf}`]),
       `--subnet-file=${this.subnetFile}`,
-      "--iface=eth0",
+      ...iface,
       `--debug-addr=unix:${this.#socket}`,
       ...flags,
     ];
