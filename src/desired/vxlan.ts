@@ -3,7 +3,7 @@ import type { ExternalInterface } from "../config/interface.ts";
 import type { NetworkConfig, VxlanOptions } from "../config/network.ts";
 import type { Lease } from "../lease/lease.ts";
 import type { Address } from "../net/address.ts";
-import { ADDRESS_BITS, FAMILIES, type Family } from "../net/family.ts";
+import { ADDRESS_BITS, FAMILIES, type Family, type PerFamily } from "../net/family.ts";
 import type { Mac } from "../net/mac.ts";
 import { formatPrefix, type Prefix } from "../net/prefix.ts";
 import type { Desired, DesiredDelta, DesiredDevice, DesiredRoute, SkippedPeer } from "./desired.ts";
@@ -170,17 +170,20 @@ function changedLeases(
   return { gone, come };
 }
 
-const cache = new WeakMap<Lease, Map<string, PeerEntries | string>>();
+interface KnownEntries {
+  /** its name, which holds the VNI */
+  readonly device: string;
+  readonly entries: PeerEntries | string;
+}
+
+const cache = new WeakMap<Lease, PerFamily<KnownEntries>>();
 
 function peerEntries(lease: Lease, family: Family, vni: number, device: string): PeerEntries | string {
-  const known = cache.get(lease) ?? new Map<string, PeerEntries | string>();
-  cache.set(lease, known);
-  // The name holds both the family and the VNI.
-  let entries = known.get(device);
-  if (entries === undefined) {
-    entries = makeEntries(lease, family, vni, device);
-    known.set(device, entries);
-  }
+  const known = cache.get(lease);
+  const same = known?.[family];
+  if (same?.device === device) return same.entries;
+  const entries = makeEntries(lease, family, vni, device);
+  cache.set(lease, { ...known, [family]: { device, entries } });
   return entries;
 }
 
