@@ -60,11 +60,11 @@ export class KubeTransport {
     path: string,
     signal: AbortSignal,
     { timeoutMs = CALL_MS, pooled = false }: { readonly timeoutMs?: number; readonly pooled?: boolean } = {},
-  ): Promise<Uint8Array> {
+  ): Promise<Uint8Array<ArrayBuffer>> {
     using deadline = new Deadline(signal, timeoutMs, `no answer within ${timeoutMs / 1000} s`);
     const request = { path, headers: { accept: PROTOBUF, ...UNCOMPRESSED }, pooled, signal: deadline.signal };
     // Awaited here: the deadline ends with this function.
-    return await this.#answered(request, signal, (response) => response.bytes());
+    return await this.#answered(request, signal, async (response) => new Uint8Array(await response.arrayBuffer()));
   }
 
   /** The typed API over this transport. Calls reject with KubeError, or with the signal's reason. */
