@@ -24,6 +24,12 @@ const unpackedCommand = (packageName, name) => ({
   isPresent: (root) => within([...COMMAND_FOLDERS, join(root, UNPACKED, packageName, "usr/bin")], name),
 });
 
+/** A part of Go: the system has all of them or none, since those that are unpacked find each other only. */
+const goPart = (packageName, provides) => ({
+  provides,
+  isPresent: (root) => within(["/usr/lib/go-1.19/bin"], "go") || within([join(root, UNPACKED)], packageName),
+});
+
 /**
  * By package: what of it is used (`provides`), and whether the system has that. The thing itself is looked for, not
  * the package, so that a system with other packages, or none, will do.
@@ -42,6 +48,9 @@ export const PACKAGES = {
     provides: "the CNI plugin bridge",
     isPresent: () => within(["/usr/lib/cni", "/opt/cni/bin"], "bridge"),
   },
+  "golang-1.19-go": goPart("golang-1.19-go", "Go 1.19"),
+  "golang-1.19-src": goPart("golang-1.19-src", "Go 1.19's library"),
+  patch: unpackedCommand("patch", "patch"),
   "etcd-server": unpackedCommand("etcd-server", "etcd"),
   "etcd-client": unpackedCommand("etcd-client", "etcdctl"),
 };
@@ -54,4 +63,6 @@ export const PURPOSES = {
   build: { installed: [], unpacked: [] },
   lab: { installed: LAB, unpacked: [] },
   test: { installed: [...LAB, "nftables", "openssl", "xz-utils"], unpacked: ["etcd-server", "etcd-client"] },
+  // `npm run envtest` asks for it once it knows that there is something to build.
+  envtest: { installed: ["xz-utils"], unpacked: ["golang-1.19-go", "golang-1.19-src", "patch"] },
 };

@@ -1,5 +1,5 @@
-// Gets a fresh clone ready: `node scripts/setup.mjs build|lab|test`, run first by every npm script. It adds only what is
-// missing, says so on stderr, one line a step, and prints nothing when all is there. Plain JavaScript without
+// Gets a fresh clone ready: `node scripts/setup.mjs build|lab|test|envtest`, run first by the npm scripts. It adds only
+// what is missing, says so on stderr, one line a step, and prints nothing when all is there. Plain JavaScript without
 // dependencies, since it is what brings the dependencies.
 import { mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";

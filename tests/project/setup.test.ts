@@ -1,31 +1,13 @@
 import { describe, expect, test } from "bun:test";
-import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, symlinkSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
-import { TemporaryFolder } from "../support/temp.ts";
+import { Clone, outcome } from "../support/clone.ts";
 import { eventually } from "../support/wait.ts";
 
 const ROOT = join(import.meta.dir, "..", "..");
 
-/** A checkout without node_modules, where commands can be replaced. */
-class Clone extends TemporaryFolder {
-  constructor() {
-    super();
-    cpSync(join(ROOT, "scripts"), this.at("scripts"), { recursive: true });
-    cpSync(join(ROOT, "package-lock.json"), this.at("package-lock.json"));
-    mkdirSync(this.at("bin"));
-  }
-
-  /** Puts a shell script in a command's place. */
-  async replace(command: string, script: string): Promise<void> {
-    await Bun.write(this.at("bin", command), `#!/bin/sh\n${script}\n`);
-    chmodSync(this.at("bin", command), 0o755);
-  }
-
-  start(command: readonly string[]) {
-    const env = { ...process.env, PATH: `${this.at("bin")}:${process.env["PATH"]}` };
-    return Bun.spawn([...command], { cwd: this.path, env, stdout: "pipe", stderr: "pipe" });
-  }
-
+/** A checkout where the set-up runs. */
+class SetUpClone extends Clone {
   setUp(purpose: string) {
     return this.start(["node", this.at("scripts", "setup.mjs"), purpose]);
   }
@@ -39,27 +21,22 @@ class Clone extends TemporaryFolder {
   }
 }
 
-async function outcome(child: Bun.Subprocess<"ignore", "pipe", "pipe">) {
-  const [stdout, stderr, code] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
-  return { code, stdout, stderr };
-}
-
 describe("the set-up", () => {
   test("says nothing when nothing is missing", async () => {
-    using clone = new Clone();
+    using clone = new SetUpClone();
     symlinkSync(join(ROOT, "node_modules"), clone.at("node_modules"));
     expect(await outcome(clone.setUp("build"))).toEqual({ code: 0, stdout: "", stderr: "" });
     expect(existsSync(clone.at(".cache"))).toBe(false);
   });
 
   test("refuses a purpose that it does not know", async () => {
-    using clone = new Clone();
-    const stderr = "setup: usage: node scripts/setup.mjs build|lab|test\n";
+    using clone = new SetUpClone();
+    const stderr = "setup: usage: node scripts/setup.mjs build|lab|test|envtest\n";
     expect(await outcome(clone.setUp("play"))).toEqual({ code: 1, stdout: "", stderr });
   });
 
   test("installs the npm packages once, though two ask for them", async () => {
-    using clone = new Clone();
+    using clone = new SetUpClone();
     await clone.replace("npm", `echo "$@" >> calls; sleep 0.3; ln -s ${join(ROOT, "node_modules")} node_modules`);
     const [first, second] = [clone.setUp("build"), clone.setUp("build")].map(outcome);
     const results = await Promise.all([first, second]);
@@ -72,7 +49,7 @@ describe("the set-up", () => {
   });
 
   test("takes packages of another version for missing ones", async () => {
-    using clone = new Clone();
+    using clone = new SetUpClone();
     cpSync(join(ROOT, "node_modules", ".package-lock.json"), clone.at("node_modules", ".package-lock.json"));
     const lock = await Bun.file(clone.at("package-lock.json")).text();
     await Bun.write(clone.at("package-lock.json"), lock.replace(/"integrity": "sha512-./, '"integrity": "sha512-_'));
@@ -86,7 +63,7 @@ describe("the set-up", () => {
     ["npm error code EAI_AGAIN", "its registry can't be reached; check the network, then run this again"],
     ["", "it does not say why; run 'npm ci' to see"],
   ])("tells npm's failure in one line: %p", async (output, reason) => {
-    using clone = new Clone();
+    using clone = new SetUpClone();
     await clone.replace("npm", `printf '%s\\n' '${output}' >&2; exit 1`);
     const { code, stderr } = await outcome(clone.setUp("build"));
     expect({ code, last: stderr.trimEnd().split("\n").at(-1) }).toEqual({
@@ -99,7 +76,7 @@ describe("the set-up", () => {
     ["SIGINT", 130],
     ["SIGTERM", 143],
   ] as const)("ends at %s with the command that it runs", async (signal, code) => {
-    using clone = new Clone();
+    using clone = new SetUpClone();
     await clone.replace("npm", "echo $$ > pid; exec sleep 1000");
     const child = clone.setUp("build");
     const pid = await eventually(async () => (await Bun.file(clone.at("pid")).text()).trim(), {
@@ -119,7 +96,7 @@ describe.skipIf(!existsSync("/usr/bin/apt-get"))("a package that is unpacked int
   const DPKG = 'mkdir -p "$3/usr/bin" && touch "$3/usr/bin/etcd"';
 
   test("is there afterwards, and nothing beside it", async () => {
-    using clone = new Clone();
+    using clone = new SetUpClone();
     mkdirSync(clone.at(".cache", "debs", ".unpacking-containerd", "content"), { recursive: true });
     await clone.replace("apt-get", DOWNLOAD);
     await clone.replace("dpkg", DPKG);
@@ -129,7 +106,7 @@ describe.skipIf(!existsSync("/usr/bin/apt-get"))("a package that is unpacked int
   });
 
   test("is looked for again once the package lists are new", async () => {
-    using clone = new Clone();
+    using clone = new SetUpClone();
     const missing = 'echo "E: Unable to locate package etcd-server"; exit 100';
     const lists = clone.at("lists");
     await clone.replace(
@@ -142,7 +119,7 @@ describe.skipIf(!existsSync("/usr/bin/apt-get"))("a package that is unpacked int
   });
 
   test("waits for whoever holds the lock of Debian's packages", async () => {
-    using clone = new Clone();
+    using clone = new SetUpClone();
     const held =
       'echo "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 7 (aptitude)"; exit 100';
     const seen = clone.at("seen");
@@ -161,7 +138,7 @@ describe.skipIf(!existsSync("/usr/bin/apt-get"))("a package that is unpacked int
     ["apt-get", "echo 'E: You have no space'; exit 100", "apt-get says: You have no space"],
     ["dpkg", "mkdir content; echo 'dpkg-deb: error: it is no archive'; exit 2", "it is no archive"],
   ])("that can't be had leaves nothing: %s: %s", async (command, script, reason) => {
-    using clone = new Clone();
+    using clone = new SetUpClone();
     await clone.replace("apt-get", DOWNLOAD);
     await clone.replace("dpkg", DPKG);
     await clone.replace(command, script);
