@@ -1,7 +1,10 @@
 import { describeError, UsageError } from "./base/errors.ts";
 import { VERSION } from "./base/version.ts";
 
-/** Picks what to run: a subcommand if the first argument names one, else the agent. Each is loaded only when used. */
+/**
+ * Picks what to run: the CNI plugin if a container runtime calls (which says so in the environment), a subcommand if the
+ * first argument names one, else the agent. Each is loaded only when used.
+ */
 
 interface Command {
   readonly summary: string;
@@ -47,6 +50,7 @@ async function agent(args: readonly string[]): Promise<number> {
 }
 
 async function main(args: readonly string[]): Promise<number> {
+  if (process.env["CNI_COMMAND"]) return (await import("./cni/cni.ts")).runCni(process.env);
   const [first, ...rest] = args;
   if (first === undefined || first.startsWith("-")) return agent(args);
   if (first === "help") return agent(["--help"]);

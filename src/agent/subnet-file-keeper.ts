@@ -1,8 +1,9 @@
 import type { NetworkConfig } from "../config/network.ts";
+import { renderSubnetFile } from "../config/subnet-env.ts";
 import type { Desired } from "../desired/desired.ts";
 import type { Lease } from "../lease/lease.ts";
 import { mapFamilies } from "../net/family.ts";
-import { renderSubnetFile, subnetFileProblem, writeSubnetFile } from "../status/subnet-file.ts";
+import { subnetFileProblem, writeSubnetFile } from "../status/subnet-file.ts";
 
 /** How often the file is looked at, so that one that somebody removed is back within a second. */
 const CHECK_MS = 900;
@@ -35,6 +36,7 @@ export class SubnetFileKeeper {
       subnets: own.subnets,
       mtu: Math.min(...desired.devices.map((device) => device.mtu)),
       ipMasq,
+      devices: desired.devices.map((device) => device.name),
     });
     if (this.problem() === undefined) return false;
     writeSubnetFile(this.#path, this.#wanted);

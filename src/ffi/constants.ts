@@ -112,5 +112,8 @@ export const NUD_NOARP = 0x40;
 export const NUD_PERMANENT = 0x80;
 export const NTF_SELF = 0x02;
 
+// linux/sockios.h
+export const SIOCGIFMTU = 0x8921;
+
 // linux/if_ether.h
 export const ETH_P_ALL = 0x0003;

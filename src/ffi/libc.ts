@@ -5,6 +5,7 @@ import { lazyLibrary } from "./library.ts";
 
 export const libc = lazyLibrary("libc.so.6", "libc6", {
   __errno_location: { args: [], returns: "ptr" },
+  ioctl: { args: ["i32", "usize", "ptr"], returns: "i32" },
   recv: { args: ["i32", "ptr", "usize", "i32"], returns: "i32" },
   setsockopt: { args: ["i32", "i32", "i32", "ptr", "u32"], returns: "i32" },
   socket: { args: ["i32", "i32", "i32"], returns: "i32" },

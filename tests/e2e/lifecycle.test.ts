@@ -170,7 +170,7 @@ describeInNamespaces("an agent in bad and good times", () => {
       await Bun.write(agent.subnetFile, content);
       await agent.start();
       expect(await Bun.file(agent.subnetFile).text()).toMatch(
-        /^FLANNEL_NETWORK=10\.244\.0\.0\/16\nFLANNEL_SUBNET=10\.244\.\d+\.1\/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=false\n$/,
+        /^FLANNEL_NETWORK=10\.244\.0\.0\/16\nFLANNEL_SUBNET=10\.244\.\d+\.1\/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=false\nTARTAN_DEVICES=flannel\.1\n$/,
       );
       expect(agent.log).toContain(`${agent.subnetFile} is not used`);
       await restore(agent);

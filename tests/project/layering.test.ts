@@ -19,7 +19,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   rules: ["base", "net", "config", "desired", "ffi"],
   status: ["base", "net", "config", "lease", "desired", "ffi", "kernel", "rules"],
   agent: ["base", "net", "config", "lease", "desired", "ffi", "kernel", "rules", "status"],
-  cni: ["base", "net", "config"],
+  cni: ["base", "net", "config", "ffi"],
   cli: ["base", "net", "config", "lease", "ffi", "kernel"],
 };
 const FOLDERS = Object.keys(LAYERS);

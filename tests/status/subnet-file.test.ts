@@ -1,15 +1,10 @@
 import { expect, test } from "bun:test";
 import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import fc from "fast-check";
+import { parseSubnetEnv, parseSubnetFile, renderSubnetFile } from "../../src/config/subnet-env.ts";
 import type { Address } from "../../src/net/address.ts";
 import { type Prefix, parsePrefix } from "../../src/net/prefix.ts";
-import {
-  parseSubnetFile,
-  readPreviousSubnet,
-  renderSubnetFile,
-  subnetFileProblem,
-  writeSubnetFile,
-} from "../../src/status/subnet-file.ts";
+import { readPreviousSubnet, subnetFileProblem, writeSubnetFile } from "../../src/status/subnet-file.ts";
 import { TemporaryFolder } from "../support/temp.ts";
 
 function prefix(text: string): Prefix {
@@ -26,6 +21,7 @@ const FILES = [
       subnets: { 4: prefix("10.244.7.0/24") },
       mtu: 1450,
       ipMasq: true,
+      devices: [],
     },
     text: "FLANNEL_NETWORK=10.244.0.0/16\nFLANNEL_SUBNET=10.244.7.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n",
   },
@@ -35,6 +31,7 @@ const FILES = [
       subnets: { 4: prefix("10.244.7.0/24"), 6: prefix("fc00:0:0:7::/64") },
       mtu: 1430,
       ipMasq: false,
+      devices: [],
     },
     text:
       "FLANNEL_NETWORK=10.244.0.0/16\nFLANNEL_SUBNET=10.244.7.1/24\n" +
@@ -46,6 +43,7 @@ const FILES = [
       subnets: { 6: prefix("fc00:0:0:7::/64") },
       mtu: 1430,
       ipMasq: false,
+      devices: [],
     },
     text: "FLANNEL_IPV6_NETWORK=fc00::/48\nFLANNEL_IPV6_SUBNET=fc00:0:0:7::1/64\nFLANNEL_MTU=1430\nFLANNEL_IPMASQ=false\n",
   },
@@ -55,6 +53,41 @@ test("is byte for byte flannel's, and is read back", () => {
   for (const { content, text } of FILES) {
     expect(renderSubnetFile(content)).toBe(text);
     expect(parseSubnetFile(text)).toEqual(content.subnets);
+    const { networks, ...rest } = content;
+    expect(parseSubnetEnv(text)).toEqual({ ...rest, networks: Object.values(networks) });
+  }
+});
+
+test("our own line comes after flannel's", () => {
+  for (const { content, text } of FILES) {
+    const devices = ["flannel.1", "flannel-v6.1"];
+    const whole = renderSubnetFile({ ...content, devices });
+    expect(whole).toBe(`${text}TARTAN_DEVICES=flannel.1,flannel-v6.1\n`);
+    expect(parseSubnetEnv(whole).devices).toEqual(devices);
+  }
+});
+
+test("several networks of a family, each once; what flannel does not write is passed over", () => {
+  const text = "# by hand\nFLANNEL_NETWORK=10.1.0.0/16,10.2.3.4/16,10.1.0.0/16\nFLANNEL_SUBNET=10.2.7.1/24\n";
+  const { networks, subnets } = parseSubnetEnv(`${text}FLANNEL_MTU=1450\nFLANNEL_IPMASQ=maybe\nOTHER=1\n`);
+  expect(networks).toEqual([prefix("10.1.0.0/16"), prefix("10.2.0.0/16")]);
+  expect(subnets).toEqual({ 4: prefix("10.2.7.0/24") });
+});
+
+test("what pods need and the file lacks is named, and so is what is wrong", () => {
+  const whole = "FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET=10.1.7.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n";
+  for (const key of ["FLANNEL_NETWORK", "FLANNEL_SUBNET", "FLANNEL_MTU", "FLANNEL_IPMASQ"]) {
+    const text = whole.replace(new RegExp(`^${key}=.*\n`, "m"), "");
+    expect(() => parseSubnetEnv(text)).toThrow(new RegExp(`^it lacks ${key}( or FLANNEL_IPV6_\\w+)?$`));
+  }
+  for (const [key, value] of [
+    ["FLANNEL_NETWORK", "10.1.0.0/16,fc00::/48"],
+    ["FLANNEL_SUBNET", "10.1.7.1"],
+    ["FLANNEL_MTU", "-1"],
+    ["FLANNEL_MTU", ""],
+  ]) {
+    const text = whole.replace(new RegExp(`^${key}=.*$`, "m"), `${key}=${value}`);
+    expect(() => parseSubnetEnv(text)).toThrow(`${key} must be`);
   }
 });
 
@@ -135,6 +168,7 @@ test("the first address of the subnet is what is written", () => {
     subnets: { 4: prefix("10.1.2.128/26") },
     mtu: 1450,
     ipMasq: false,
+    devices: [],
   };
   expect(renderSubnetFile(content)).toContain(`FLANNEL_SUBNET=${"10.1.2.129" as Address}/26\n`);
 });
