@@ -21,19 +21,18 @@ export function isTemporaryName(name: string): boolean {
 /** Writes a file so that a reader sees the old or the new one, never a part. @throws Error with its cause */
 export function writeWholeFile(path: string, text: string, { mode, directoryMode, sync }: WriteOptions): void {
   const temporary = join(dirname(path), `.${basename(path)}.${randomUUID()}`);
+  let fd: number | undefined;
   try {
     mkdirSync(dirname(path), { recursive: true, mode: directoryMode });
-    const fd = openSync(temporary, "wx", mode);
-    try {
-      fchmodSync(fd, mode);
-      writeFileSync(fd, text);
-      if (sync) fsyncSync(fd);
-    } finally {
-      closeSync(fd);
-    }
+    fd = openSync(temporary, "wx", mode);
+    fchmodSync(fd, mode);
+    writeFileSync(fd, text);
+    if (sync) fsyncSync(fd);
     renameSync(temporary, path);
   } catch (cause) {
-    rmSync(temporary, { force: true });
+    if (fd !== undefined) rmSync(temporary, { force: true });
     throw new Error(`write ${path}`, { cause });
+  } finally {
+    if (fd !== undefined) closeSync(fd);
   }
 }

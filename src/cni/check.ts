@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import type { SubnetEnv } from "../config/subnet-env.ts";
-import { FAMILIES } from "../net/family.ts";
-import { containsAddress, formatPrefix, splitCidr } from "../net/prefix.ts";
+import { FAMILIES, type Family } from "../net/family.ts";
+import { containsAddress, formatPrefix, parsePrefix, splitCidr } from "../net/prefix.ts";
 import type { PluginConf } from "./conf.ts";
 import { Delegate } from "./delegate.ts";
 import { type DelegateConf, delegateConf } from "./delegate-conf.ts";
@@ -18,7 +18,11 @@ const Result = v.object({
     v.array(v.object({ name: v.string(), sandbox: v.nullish(v.string()), mtu: v.nullish(v.number()) })),
     [],
   ),
-  ips: v.nullish(v.array(v.object({ address: v.string(), interface: v.nullish(v.number()) })), []),
+  ips: v.nullish(
+    v.array(v.object({ address: v.string(), gateway: v.nullish(v.string()), interface: v.nullish(v.number()) })),
+    [],
+  ),
+  routes: v.nullish(v.array(v.looseObject({ dst: v.string(), gw: v.nullish(v.string()) })), []),
 });
 type Result = v.InferOutput<typeof Result>;
 
@@ -33,7 +37,24 @@ export async function check({ conf, environment }: Request): Promise<void> {
   const record = readRecord(conf.dataDir, attachment.containerId);
   const made = record === undefined || record === "unreadable" ? complete : record;
   const delegate = new Delegate(made.type, environment);
-  delegate.call("CHECK", withPrevResult(inDelegatesVersion(made, delegate, conf), conf));
+  delegate.call("CHECK", withPrevResult(inDelegatesVersion(made, delegate, conf), withGateways(conf, result)));
+}
+
+/**
+ * A route without a gateway goes through that of the pod's address. The bridge plugin sets it up so, but its CHECK looks for
+ * exactly what is written, and would find none of the routes that ADD was given for the pod network.
+ */
+function withGateways(conf: PluginConf, { ips, routes }: Result): PluginConf {
+  const completed = routes.map((route) => {
+    const family = familyOfCidr(route.dst);
+    const gw = route.gw || ips.find(({ address }) => familyOfCidr(address) === family)?.gateway;
+    return gw ? { ...route, gw } : route;
+  });
+  return { ...conf, prevResult: { ...conf.prevResult, routes: completed } };
+}
+
+function familyOfCidr(text: string): Family | undefined {
+  return parsePrefix(text)?.family;
 }
 
 function parseResult({ prevResult }: PluginConf): Result {
