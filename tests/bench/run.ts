@@ -7,6 +7,7 @@ import type { KernelEvent } from "../../src/kernel/state.ts";
 import { openStore, type TestAgent } from "../support/agent.ts";
 import { Overlay } from "../support/overlay.ts";
 import { eventually } from "../support/wait.ts";
+import { benchCni } from "./cni.ts";
 import { benchKubernetes } from "./kube.ts";
 import { memoryOf, round, say, watchKernel } from "./measure.ts";
 import { makePeer, type Peer, putPeers } from "./peers.ts";
@@ -197,7 +198,8 @@ async function main(): Promise<void> {
     node.store.close();
     await node.agent.stop();
     const kubernetes = await benchKubernetes(folder, peers);
-    const figures = { program, batch, change, repair: repaired, memory, idle: rest, kubernetes };
+    const cni = await benchCni(folder);
+    const figures = { program, batch, change, repair: repaired, memory, idle: rest, kubernetes, cni };
     process.stdout.write(`${JSON.stringify(figures, null, 2)}\n`);
   } finally {
     rmSync(folder, { recursive: true, force: true });
