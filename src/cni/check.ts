@@ -26,7 +26,7 @@ const Result = v.object({
 });
 type Result = v.InferOutput<typeof Result>;
 
-/** @throws CniError: 101 for an address that is not this node's, 102 for the MTU, or the delegate's own */
+/** @throws CniError: 101 for an address that is not this node's, 102 or 5 for the MTU, or the delegate's own */
 export async function check({ conf, environment }: Request): Promise<void> {
   const attachment = readAttachment(environment);
   const result = parseResult(conf);
@@ -78,6 +78,16 @@ function checkAddresses({ interfaces, ips }: Result, { ifName }: Attachment, { s
   }
 }
 
+/** @throws CniError 5, also if the namespace or the interface is gone */
+async function readMtu(netns: string, ifName: string): Promise<number> {
+  const { interfaceMtu } = await import("../ffi/interface-mtu.ts");
+  try {
+    return interfaceMtu(netns, ifName);
+  } catch (cause) {
+    throw new CniError(`the MTU of ${ifName} in ${netns} can't be read`, { code: CODE.io, cause });
+  }
+}
+
 /** A pod with another MTU than the overlay's loses its large packets, or sends needlessly small ones. */
 async function checkMtu({ interfaces }: Result, { ifName, netns }: Attachment, { mtu }: DelegateConf): Promise<void> {
   // From CNI 1.1.0 on a result has the MTU, which a later plugin of the chain may have changed.
@@ -85,8 +95,7 @@ async function checkMtu({ interfaces }: Result, { ifName, netns }: Attachment, {
   const expected = told ?? mtu;
   // The operator may leave the MTU to the delegate (0), or its own spelling.
   if (typeof expected !== "number" || expected === 0) return;
-  const { interfaceMtu } = await import("../ffi/interface-mtu.ts");
-  const actual = interfaceMtu(netns, ifName);
+  const actual = await readMtu(netns, ifName);
   if (actual === expected) return;
   const message = `the MTU of ${ifName} is ${actual}, and should be ${expected}`;
   const details = "somebody changed it, or the overlay's MTU is another one now: make the pod anew";

@@ -1,7 +1,14 @@
 import { expect, test } from "bun:test";
+import * as v from "valibot";
 import { parseConf } from "../../src/cni/conf.ts";
 import { delegateConf } from "../../src/cni/delegate-conf.ts";
 import { parseSubnetEnv } from "../../src/config/subnet-env.ts";
+
+const Conflist = v.strictObject({
+  cniVersion: v.string(),
+  name: v.string(),
+  plugins: v.array(v.looseObject({ type: v.string() })),
+});
 
 const ENV =
   "FLANNEL_NETWORK=10.244.0.0/16\nFLANNEL_SUBNET=10.244.7.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n" +
@@ -141,6 +148,20 @@ for (const { what, conf, env = ENV, to } of CASES) {
     expect(JSON.parse(JSON.stringify(made))).toEqual(to);
   });
 }
+
+test("the example in manifests is sound: one chain of Debian's plugins, in a version that they speak", async () => {
+  const list = v.parse(Conflist, await Bun.file(`${import.meta.dir}/../../manifests/cni-conflist.json`).json());
+  expect(["0.3.1", "0.4.0", "1.0.0"]).toContain(list.cniVersion);
+  expect(list.plugins.map(({ type }) => type)).toEqual(["flannel", "portmap"]);
+  const parsed = parseConf(JSON.stringify({ ...list.plugins[0], name: list.name, cniVersion: list.cniVersion }), "ADD");
+  expect(delegateConf(parsed, parseSubnetEnv(ENV))).toMatchObject({
+    name: "cbr0",
+    type: "bridge",
+    cniVersion: list.cniVersion,
+    hairpinMode: true,
+    isDefaultGateway: true,
+  });
+});
 
 test("flannel's defaults for its files, also for an empty name", () => {
   for (const files of [{}, { subnetFile: "", dataDir: "" }]) {

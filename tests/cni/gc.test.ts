@@ -1,10 +1,11 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { chmodSync, existsSync, rmSync, utimesSync, writeFileSync } from "node:fs";
-import { CniFailure, CniRunner, type Conflist, environmentOf, type Pod, sampleConflist } from "../support/cni.ts";
-import { Netns } from "../support/netns.ts";
+import { existsSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { type CniRunner, type Conflist, environmentOf, failureOf } from "../support/cni.ts";
+import type { Netns } from "../support/netns.ts";
 import { describeInNamespaces } from "../support/requires.ts";
-import { TemporaryFolder } from "../support/temp.ts";
+import type { TemporaryFolder } from "../support/temp.ts";
 import { eventually } from "../support/wait.ts";
+import { SampleNode } from "./sample-node.ts";
 
 /** Where an ADD is killed: what stands in for the delegate or its IPAM plugin, and waits there until it may go on. */
 const MOMENTS = [
@@ -15,48 +16,27 @@ const MOMENTS = [
 ] as const;
 
 describeInNamespaces("GC", () => {
+  let node: SampleNode;
   let folder: TemporaryFolder;
-  let node: Netns;
   let runner: CniRunner;
   let list: Conflist;
-  let pods: Netns[];
 
   beforeEach(() => {
-    folder = new TemporaryFolder();
-    node = new Netns();
-    runner = new CniRunner(node, folder.path);
-    pods = [];
-    list = sampleConflist(folder.path);
-    runner.writeSubnetEnv({
-      FLANNEL_NETWORK: "10.244.0.0/16",
-      FLANNEL_SUBNET: "10.244.7.1/24",
-      FLANNEL_MTU: 1450,
-      FLANNEL_IPMASQ: "true",
-    });
+    node = new SampleNode();
+    ({ folder, runner, list } = node);
   });
+  afterEach(() => node[Symbol.dispose]());
 
-  afterEach(() => {
-    for (const ns of [...pods, node]) ns[Symbol.dispose]();
-    folder[Symbol.dispose]();
-  });
-
-  function pod(containerId: string, ifName = "eth0"): Pod & { readonly ns: Netns } {
-    const ns = new Netns();
-    pods.push(ns);
-    return { ns, containerId, netns: ns.path, ifName };
-  }
-
+  const pod = (containerId: string) => node.pod(containerId);
+  const held = () => node.held();
   const addConf = () => ({ ...runner.flannelConf(list), cniVersion: list.cniVersion });
-  const held = () => [runner.records(), runner.addresses()];
 
   /** Stands before one of Debian's plugins: at ADD it says that it is there and waits, before or after the plugin's work. */
   function hold(plugin: string, before: boolean): void {
-    const path = folder.at("plugins", plugin);
     const wait = `touch ${folder.at("arrived")}; while [ ! -e ${folder.at("go-on")} ]; do sleep 0.01; done`;
-    const real = `real=/usr/lib/cni/${plugin}; [ -x "$real" ] || real=/opt/cni/bin/${plugin}`;
-    const work = before ? `${wait}; exec "$real"` : `"$real"; code=$?; ${wait}; exit $code`;
-    writeFileSync(path, `#!/bin/sh\n${real}\n[ "$CNI_COMMAND" = ADD ] || exec "$real"\n${work}\n`);
-    chmodSync(path, 0o755);
+    const real = runner.debian(plugin);
+    const work = before ? `${wait}; exec ${real}` : `${real}; code=$?; ${wait}; exit $code`;
+    runner.standIn(plugin, `[ "$CNI_COMMAND" = ADD ] || exec ${real}\n${work}`);
   }
 
   function livingIn(ns: Netns): number[] {
@@ -109,7 +89,7 @@ describeInNamespaces("GC", () => {
     expect(held()).toEqual([[], []]);
     await runner.gc(list, []);
     writeFileSync(folder.at("networks", "cbr0", "10.244.7.9"), "gone\r\neth0");
-    expect(await failure(runner.gc(list, []))).toMatchObject({
+    expect(await failureOf(runner.gc(list, []))).toMatchObject({
       code: 103,
       details: expect.stringContaining("subnet.env"),
     });
@@ -118,10 +98,8 @@ describeInNamespaces("GC", () => {
   test("one that can't be released keeps no other, and is named", async () => {
     const [a, b, c] = [pod("a"), pod("b"), pod("c")];
     for (const one of [a, b, c]) await runner.add(list, one);
-    const path = folder.at("plugins", "bridge");
-    writeFileSync(path, `#!/bin/sh\n[ "$CNI_CONTAINERID" = b ] && kill -9 $$\nexec /usr/lib/cni/bridge\n`);
-    chmodSync(path, 0o755);
-    const { code, details } = await failure(runner.gc(list, []));
+    const path = runner.standIn("bridge", `[ "$CNI_CONTAINERID" = b ] && kill -9 $$\nexec ${runner.debian("bridge")}`);
+    const { code, details } = await failureOf(runner.gc(list, []));
     expect(code).toBe(103);
     expect(details).toMatch(/^container b: .*SIGKILL/);
     expect(runner.records()).toEqual(["b"]);
@@ -132,7 +110,7 @@ describeInNamespaces("GC", () => {
 
   test("a list of valid attachments that is missing is no empty list", async () => {
     await runner.add(list, pod("a"));
-    expect((await failure(runner.call("GC", "flannel", runner.flannelConf(list)))).code).toBe(7);
+    expect((await failureOf(runner.call("GC", "flannel", runner.flannelConf(list)))).code).toBe(7);
     expect(runner.addresses()).toHaveLength(1);
   });
 
@@ -146,11 +124,8 @@ describeInNamespaces("GC", () => {
   });
 
   test("a delegate that has the verb is told, with the attachments; one that has STATUS too", async () => {
-    const path = folder.at("plugins", "bridge");
     const supported = '{"cniVersion":"1.1.0","supportedVersions":["1.0.0","1.1.0"]}';
-    const script = `[ $CNI_COMMAND = VERSION ] && echo '${supported}' || cat > ${folder.path}/$CNI_COMMAND`;
-    writeFileSync(path, `#!/bin/sh\n${script}\n`);
-    chmodSync(path, 0o755);
+    runner.standIn("bridge", `[ $CNI_COMMAND = VERSION ] && echo '${supported}' || cat > ${folder.path}/$CNI_COMMAND`);
     await runner.gc(list, [{ containerId: "a", netns: "" }]);
     expect(await Bun.file(folder.at("GC")).json()).toMatchObject({
       cniVersion: "1.1.0",
@@ -160,7 +135,7 @@ describeInNamespaces("GC", () => {
       "cni.dev/valid-attachments": [{ containerID: "a", ifname: "eth0" }],
     });
     await runner.status(list);
-    expect(await Bun.file(folder.at("STATUS")).json()).toMatchObject({ cniVersion: "1.1.0", mtu: 1450 });
+    expect(await Bun.file(folder.at("STATUS")).json()).toMatchObject({ cniVersion: "1.1.0", mtu: 1430 });
   });
 
   for (const { moment, plugin, before, given } of MOMENTS) {
@@ -175,11 +150,11 @@ describeInNamespaces("GC", () => {
         });
         process.kill(child.pid, "SIGKILL");
         expect([runner.records(), runner.addresses().length]).toEqual([[a.containerId], given]);
-        if (!goesOn) killAllIn(node);
+        if (!goesOn) killAllIn(node.ns);
         // The delegate lives on without its parent, as it does under a runtime that kills only what it started.
         else await runner.gc(list, []);
         writeFileSync(folder.at("go-on"), "");
-        await eventually(() => livingIn(node).length === 0, {
+        await eventually(() => livingIn(node.ns).length === 0, {
           within: 20_000,
           what: "nothing of the ADD runs",
         });
@@ -206,19 +181,10 @@ describeInNamespaces("GC", () => {
         await outcome;
       }),
     );
-    await eventually(() => livingIn(node).length === 0, { within: 30_000, what: "nothing of the ADDs runs" });
+    await eventually(() => livingIn(node.ns).length === 0, { within: 30_000, what: "nothing of the ADDs runs" });
     await runner.gc(list, []);
     expect(runner.addresses()).toEqual([]);
     // One that was killed while it wrote its record leaves a file that GC removes later.
     expect(runner.records().filter((name) => !name.startsWith("."))).toEqual([]);
   });
 });
-
-async function failure(call: Promise<unknown>): Promise<CniFailure> {
-  const error = await call.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  if (error instanceof CniFailure) return error;
-  throw new Error("the call did not fail as CNI has it", { cause: error });
-}

@@ -70,7 +70,10 @@ describeInNamespaces("agent and CNI plugin together", () => {
     await overlay.node(1).agent.stop();
     await runner.status(list);
     await ns.exec(["ip", "link", "delete", "flannel.1"]);
-    await expect(runner.status(list)).rejects.toMatchObject({ code: 50, message: expect.stringContaining("flannel.1") });
+    await expect(runner.status(list)).rejects.toMatchObject({
+      code: 50,
+      message: expect.stringContaining("flannel.1"),
+    });
   });
 });
 

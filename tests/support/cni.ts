@@ -88,7 +88,21 @@ export class CniRunner {
     symlinkSync(executable(), join(this.plugins, "flannel"));
   }
 
-  /** The files of the sample configuration. */
+  /** The path of one of Debian's plugins. */
+  debian(type: string): string {
+    const path = PLUGIN_FOLDERS.map((folder) => join(folder, type)).find((file) => existsSync(file));
+    if (path === undefined) throw new Error(`no plugin ${type} in ${PLUGIN_FOLDERS.join(", ")}`);
+    return path;
+  }
+
+  /** Puts a shell script before one of Debian's plugins; its name comes first in CNI_PATH. */
+  standIn(type: string, script: string): string {
+    const path = join(this.plugins, type);
+    writeFileSync(path, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+    return path;
+  }
+
+  /** The subnet.env of the sample configuration. */
   writeSubnetEnv(lines: Readonly<Record<string, string | number>>): void {
     const text = Object.entries(lines).map(([key, value]) => `${key}=${value}\n`);
     writeFileSync(join(this.#folder, "subnet.env"), text.join(""));
@@ -196,4 +210,14 @@ export function environmentOf({ containerId, netns, ifName = "eth0" }: Pod): Rec
 
 function keyOf({ containerId, ifName = "eth0" }: Pod): string {
   return `${containerId} ${ifName}`;
+}
+
+/** What a call failed with. @throws Error if it did not fail, or not as CNI has it */
+export async function failureOf(call: Promise<unknown>): Promise<CniFailure> {
+  const error = await call.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  if (error instanceof CniFailure) return error;
+  throw new Error("the call did not fail as CNI has it", { cause: error });
 }
