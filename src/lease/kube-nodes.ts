@@ -107,12 +107,15 @@ export class NodeFollower {
       const useful = this.#connected && (this.#version !== before || performance.now() - began > SHORT);
       this.#connected = false;
       failures = useful ? 0 : failures + 1;
-      if (error !== undefined) {
+      if (isGone(error)) {
+        this.#version = undefined;
+        // The server answers, and remembers less than we do: all is listed at once, unless that was just done.
+        failures = before === undefined ? Math.max(failures, 1) : 0;
+      } else if (error !== undefined) {
         failures = Math.max(failures, 1);
-        const status = error instanceof KubeError ? error.status : GONE;
-        // What is known is too old to be continued, or was not understood.
-        if (status === GONE) this.#version = undefined;
-        if (!(error instanceof KubeError && status === GONE)) this.#report({ follow: this.#explained(error) });
+        // What was not understood can't be continued.
+        if (!(error instanceof KubeError)) this.#version = undefined;
+        this.#report({ follow: this.#explained(error) });
       }
       if (failures > 0) await sleep(backoffDelay(failures, RETRY), this.#signal);
     }
@@ -219,6 +222,11 @@ export class NodeFollower {
     if ("read" in change) this.#readError = change.read;
     this.#options.onState(this.#error ?? this.#readError);
   }
+}
+
+/** Whether what is known is too old to be continued from. */
+function isGone(error: unknown): boolean {
+  return error instanceof KubeError && error.status === GONE;
 }
 
 function asError(error: unknown): Error {

@@ -145,6 +145,30 @@ export class TestAgent {
     return v.parse(StateBody, await (await this.fetch("/debug/state")).json());
   }
 
+  /** Its own lease. @throws Error if it has none */
+  async lease(): Promise<v.InferOutput<typeof LeaseBody>> {
+    const { lease } = await this.state();
+    if (lease === null) throw new Error(`agent ${this.#options.name} has no lease`);
+    return lease;
+  }
+
+  /** The messages of the warnings of one condition. */
+  async warnings(condition: string): Promise<string[]> {
+    const { warnings } = await this.readiness();
+    return warnings.flatMap((warning) => (warning.condition === condition ? [warning.message] : []));
+  }
+
+  /** Waits until a warning of a condition is, or is not, there. @returns the first one's message, or an empty text */
+  async warned(condition: string, isThere: boolean, within = 20_000): Promise<string> {
+    const look = async () => {
+      const messages = await this.warnings(condition);
+      return messages.length > 0 === isThere ? messages : undefined;
+    };
+    const what = `agent ${this.#options.name} ${isThere ? "warns" : "does not warn"} of ${condition}`;
+    const [message = ""] = await eventually(look, { within, what });
+    return message;
+  }
+
   /** Waits until the kernel is as desired with so many leases. */
   async settled(leases: number, within = 15_000): Promise<void> {
     await eventually(
@@ -154,6 +178,11 @@ export class TestAgent {
       },
       { within, what: `agent ${this.#options.name} has programmed ${leases - 1} peers` },
     );
+  }
+
+  /** Lets it stand still, or go on. */
+  signal(signal: "SIGSTOP" | "SIGCONT"): void {
+    process.kill(this.pid, signal);
   }
 
   /** @returns the exit code, or the signal's number plus 128 */

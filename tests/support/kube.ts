@@ -1,7 +1,7 @@
 import { afterAll } from "bun:test";
 import { generateKeyPairSync } from "node:crypto";
 import * as v from "valibot";
-import { Authority } from "./certificates.ts";
+import { Authority, type Certificate } from "./certificates.ts";
 import { EtcdServer } from "./etcd.ts";
 import { kubeBinary } from "./kube-binaries.ts";
 import type { Netns } from "./netns.ts";
@@ -55,6 +55,9 @@ export class KubeCluster implements AsyncDisposable {
   readonly #processes = new Map<string, ServerProcess>();
   #etcd: EtcdServer | undefined;
   #authority: Authority | undefined;
+  /** what the API server shows of itself, and whose it is */
+  #certificate: Certificate | undefined;
+  #trusted = "";
   #port = 0;
   /** the way into the server's namespace */
   #relay: TcpRelay | undefined;
@@ -97,6 +100,8 @@ export class KubeCluster implements AsyncDisposable {
     const { folder } = this;
     this.#authority = await Authority.create(folder.path, "cluster-ca");
     const server = await this.#authority.issue("apiserver", [`IP:${this.#address}`, "IP:127.0.0.1", "DNS:kubernetes"]);
+    this.#certificate = server;
+    this.#trusted = server.ca;
     const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
     await Bun.write(folder.at("sa.key"), privateKey.export({ type: "sec1", format: "pem" }));
     await Bun.write(folder.at("tokens.csv"), `${ADMIN},admin,1,"system:masters"\n`);
@@ -234,7 +239,7 @@ export class KubeCluster implements AsyncDisposable {
       method,
       headers: { authorization: `Bearer ${token}`, "content-type": type },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      tls: { ca: Bun.file(this.authority.ca) },
+      tls: { ca: Bun.file(this.#trusted) },
       signal: AbortSignal.timeout(10_000),
     });
     const text = await response.text();
@@ -242,8 +247,8 @@ export class KubeCluster implements AsyncDisposable {
     return text.startsWith("{") ? JSON.parse(text) : text;
   }
 
-  async createNode(name: string, { annotations = {}, spec = {}, status = {} } = {}): Promise<NodeObject> {
-    const node = { metadata: { name, annotations }, spec, status };
+  async createNode(name: string, { annotations = {}, labels = {}, spec = {}, status = {} } = {}): Promise<NodeObject> {
+    const node = { metadata: { name, annotations, labels }, spec, status };
     return v.parse(NodeBody, await this.request("POST", "/api/v1/nodes", node));
   }
 
@@ -259,8 +264,9 @@ export class KubeCluster implements AsyncDisposable {
     await this.request("DELETE", `/api/v1/nodes/${name}`);
   }
 
-  async deleteAllNodes(): Promise<void> {
-    await this.request("DELETE", "/api/v1/nodes");
+  /** @param selector which ones, by their labels */
+  async deleteAllNodes(selector = ""): Promise<void> {
+    await this.request("DELETE", `/api/v1/nodes?${new URLSearchParams({ labelSelector: selector })}`);
   }
 
   /** @returns its podCIDR once it has one */
@@ -279,6 +285,14 @@ export class KubeCluster implements AsyncDisposable {
     const server = this.#processes.get(name);
     server?.child.kill(signal);
     if (signal === "SIGKILL") await server?.child.exited;
+  }
+
+  /** Gives the API server, which has to be down, a certificate for its next start; the tests trust it. */
+  async present({ ca, cert, key }: Certificate): Promise<void> {
+    if (this.#certificate === undefined) throw new Error("the cluster was not started");
+    await Bun.write(this.#certificate.cert, Bun.file(cert));
+    await Bun.write(this.#certificate.key, Bun.file(key));
+    this.#trusted = ca;
   }
 
   /** Starts the API server again after it was killed, and waits until it answers. */

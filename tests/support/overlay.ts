@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { TestAgent } from "./agent.ts";
 import { Netns, pair } from "./netns.ts";
+import { type Ping, type PingResult, withoutLoss } from "./ping.ts";
 
 export interface NodeInOverlay {
   readonly ns: Netns;
@@ -105,6 +106,14 @@ export class Overlay implements Disposable {
       await ns.exec(["ip", "link", "set", "pod0", "master", "cni0"]);
       await pod.exec(["ip", "route", "add", "default", "via", gateway.replace(/\/\d+$/, "")]);
     }
+  }
+
+  /**
+   * Pings from node 1's pod to node 2's while something happens.
+   * @throws Error if a packet was lost
+   */
+  withoutLoss(happening: (ping: Ping) => Promise<unknown>): Promise<PingResult> {
+    return withoutLoss(this.node(1).pod, this.node(2).podAddress, happening);
   }
 
   [Symbol.dispose](): void {

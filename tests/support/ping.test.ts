@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { Netns, pair, useNamespaces } from "./netns.ts";
-import { PingLog, startPing } from "./ping.ts";
+import { PingLog, startPing, withoutLoss } from "./ping.ts";
 import { describeInNamespaces } from "./requires.ts";
 import { eventually } from "./wait.ts";
 
@@ -52,7 +52,7 @@ describeInNamespaces("a ping between namespaces", () => {
     );
     const ping = startPing(a, "192.0.2.2");
     await ping.answers(10, 10_000);
-    return { ping, b };
+    return { ping, a, b };
   }
 
   test("sees the packets that the peer drops", async () => {
@@ -66,6 +66,20 @@ describeInNamespaces("a ping between namespaces", () => {
     expect(rttMs).toHaveLength(received);
     expect(sent - received).toBeGreaterThanOrEqual(5);
     expect(longestGapMs).toBeGreaterThanOrEqual(50);
+  });
+
+  test("while something happens: a loss is an error, and so is what fails meanwhile", async () => {
+    const { ping, a, b } = await start();
+    await ping.stop();
+    expect((await withoutLoss(a, "192.0.2.2", (own) => own.answers(5, 10_000))).received).toBeGreaterThanOrEqual(25);
+    const lossy = withoutLoss(a, "192.0.2.2", async (own) => {
+      await b.exec(["ip", "route", "add", "blackhole", "192.0.2.1/32"]);
+      await eventually(() => own.sent - own.received > 5, { within: 10_000, what: "5 lost packets" });
+      await b.exec(["ip", "route", "del", "blackhole", "192.0.2.1/32"]);
+    });
+    await expect(lossy).rejects.toThrow(/^\d+ of \d+ packets to 192\.0\.2\.2 were lost/);
+    const failing = withoutLoss(a, "192.0.2.2", () => Promise.reject(new Error("no luck")));
+    await expect(failing).rejects.toThrow("no luck");
   });
 
   test("sees the gap while its own link is down, in which it sends nothing", async () => {

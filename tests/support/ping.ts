@@ -113,6 +113,30 @@ export function startPing(ns: Netns, address: string, { intervalMs = 10 } = {}):
   };
 }
 
+/**
+ * Pings from a namespace while something happens, and some time before and after.
+ * @throws Error unless every packet was answered; or what `happening` threw
+ */
+export async function withoutLoss(
+  ns: Netns,
+  address: string,
+  happening: (ping: Ping) => Promise<unknown>,
+): Promise<PingResult> {
+  const ping = startPing(ns, address);
+  try {
+    await ping.answers(10, 10_000);
+    await happening(ping);
+    await ping.answers(10, 10_000);
+  } catch (error) {
+    await ping.stop().catch(() => undefined);
+    throw error;
+  }
+  const result = await ping.stop();
+  const { sent, received, longestGapMs } = result;
+  if (received === sent) return result;
+  throw new Error(`${sent - received} of ${sent} packets to ${address} were lost, in gaps of up to ${longestGapMs} ms`);
+}
+
 async function readLines(stream: ReadableStream<Uint8Array>, use: (line: string) => void): Promise<void> {
   const decoder = new TextDecoder();
   let rest = "";
