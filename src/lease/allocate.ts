@@ -5,6 +5,7 @@ import { type Mac, macFromBytes } from "../net/mac.ts";
 import { formatPrefix, type Prefix, rangeOf, sizeOf } from "../net/prefix.ts";
 import { claimsOf, vtepMark } from "./claims.ts";
 import type { Lease, LeaseAttributes, RejectedLease, Snapshot } from "./lease.ts";
+import { sameOwner } from "./ownership.ts";
 import { type LeaseRequest, OutOfSubnetsError } from "./source.ts";
 import { claimedSubnets } from "./wire.ts";
 
@@ -26,8 +27,9 @@ const CHOICE = 100;
  * Chooses a node's subnets by flannel's rules (pkg/subnet/etcd/local_manager.go): the lease with the same public address
  * (of the network's first family) if it fits the network, while one that does not is discarded; else the previous subnet,
  * if nobody claims a part of it; else one of the 100 lowest free ones at random. Beyond flannel's rules:
- * - a lease with the node's name is taken back where none has its public address: the node's address changed;
- * - a rejected record with the node's name or public address is discarded, so that the node can have its subnet again;
+ * - the lease that the node holds, or one with its name, is taken back where none has its public address: that changed;
+ * - a rejected record with the node's name or public address is discarded, so that the node can have its subnet again,
+ *   and so is one in the place of the lease that the node holds, if it does not say whose it is;
  * - each family keeps its previous subnet, or gets a new one, by itself;
  * - a taken lease keeps its VTEP MAC if the backend type and the VNI stay; a proposed MAC that another lease has is
  *   replaced.
@@ -48,13 +50,18 @@ export function chooseSubnets(
   const hasName = ({ node }: Pick<Lease, "node">) => node !== undefined && node === request.node;
 
   const discarded = new Set<string>();
-  for (const record of stored.rejected) if (hasAddress(record) || hasName(record)) discarded.add(record.key);
+  const { held } = request;
+  const isHeld = (lease: Lease) => lease.key === held?.key && sameOwner(lease, held);
+  for (const record of stored.rejected) {
+    const isNobodys = record.key === held?.key && record.node === undefined && record.publicIPs === undefined;
+    if (isNobodys || hasAddress(record) || hasName(record)) discarded.add(record.key);
+  }
   let reused = stored.leases.find(hasAddress);
   if (reused !== undefined && !fitsNetwork(reused.subnets, network)) {
     discarded.add(reused.key);
     reused = undefined;
   }
-  reused ??= stored.leases.find((lease) => hasName(lease) && fitsNetwork(lease.subnets, network));
+  reused ??= stored.leases.find((lease) => (isHeld(lease) || hasName(lease)) && fitsNetwork(lease.subnets, network));
 
   const others = stored.leases.filter((lease) => lease !== reused && !discarded.has(lease.key));
   const blockedKeys = stored.rejected.flatMap(({ key }) => (discarded.has(key) ? [] : [key]));
@@ -158,7 +165,7 @@ function keepMacs(
   others: readonly Lease[],
   random: () => number,
 ): LeaseAttributes {
-  const { previous: _previous, ...attributes } = request;
+  const { previous: _previous, held: _held, ...attributes } = request;
   const sameBackend = reused?.backendType === request.backendType;
   const marks = new Set<string>();
   for (const lease of others) {

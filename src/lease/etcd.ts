@@ -5,8 +5,10 @@ import { chooseSubnets } from "./allocate.ts";
 import { Bell } from "./etcd-bell.ts";
 import { EtcdClient } from "./etcd-client.ts";
 import { EtcdLeases } from "./etcd-leases.ts";
+import { encodeText } from "./etcd-messages.ts";
 import { EtcdReplica } from "./etcd-replica.ts";
 import type { EtcdAccess } from "./etcd-session.ts";
+import { LastGood } from "./last-good.ts";
 import type { Lease, Snapshot } from "./lease.ts";
 import { ownerOf, sameOwner } from "./ownership.ts";
 import { type Candidate, decodeRecord, type LeaseRecord, RecordMemo } from "./records.ts";
@@ -148,7 +150,12 @@ class EtcdSource implements LeaseSource {
         bell.ring();
       },
     });
-    const memo = new RecordMemo<LeaseRecord, Candidate>(({ key }) => key, sameRecord, decodeRecord);
+    const lastGood = new LastGood((key) => this.#leases.isOurs(encodeText(this.#folder + key)));
+    const memo = new RecordMemo<LeaseRecord, Candidate>(
+      ({ key }) => key,
+      sameRecord,
+      (record) => lastGood.decode(record),
+    );
     const builder = new SnapshotBuilder(network);
     this.#bells.add(bell);
     const running = replica.run(stop);
@@ -161,7 +168,7 @@ class EtcdSource implements LeaseSource {
         if (candidates === last && !due) continue;
         last = candidates;
         due = false;
-        yield builder.build(candidates, this.#now());
+        yield builder.build(lastGood.complete(candidates), this.#now());
       }
     } finally {
       ended.abort();

@@ -240,14 +240,14 @@ export class LeaseKeeper {
   }
 }
 
-/** The request of a node that has, or had, a lease: it asks for the same subnets and MACs again. */
+/** The request of a node that has, or had, a lease: it asks for that one, or for the same subnets and MACs, again. */
 function continued(request: LeaseRequest, own: Lease | undefined): LeaseRequest {
   if (own === undefined) return request;
   const vteps = mapFamilies(request.vteps, (vtep, family) => {
     const had = own.vteps[family];
     return had?.vni === vtep.vni ? had : vtep;
   });
-  return { ...request, vteps, previous: own.subnets };
+  return { ...request, vteps, previous: own.subnets, held: own };
 }
 
 /** MACs aside, which are only proposals. */

@@ -8,6 +8,8 @@ import type { Lease, LeaseAttributes, Snapshot } from "./lease.ts";
 export interface LeaseRequest extends LeaseAttributes {
   /** the subnets that this node had before, from subnet.env */
   readonly previous: PerFamily<Prefix>;
+  /** the lease that this node has had from the source up to now, though it may publish something else from now on */
+  readonly held?: Lease;
 }
 
 /** When the source last answered, and what is wrong if it does not. Times are milliseconds since the epoch. */

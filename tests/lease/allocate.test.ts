@@ -105,6 +105,24 @@ describe("the own lease", () => {
     expect(choose(nameless).reused).toBeUndefined();
   });
 
+  test("is taken back under its key if its address changed, unless it is another node's by now", () => {
+    const { node: _node, ...moved } = requestOf(1, { publicIPs: { 4: address("172.31.9.9") }, held: own });
+    expect(choose(moved)).toMatchObject({ reused: own, attributes: { publicIPs: moved.publicIPs, vteps: own.vteps } });
+    expect(choose(moved).attributes).not.toHaveProperty("held");
+    const theirs = leaseOf(7, "10.244.9.0/24");
+    expect(choose(moved, [...others, theirs])).toMatchObject({ reused: undefined, discarded: [] });
+  });
+
+  test("that was overwritten by what is nobody's is written anew", () => {
+    const previous = own.subnets;
+    const broken = { key: own.key, reason: "broken" };
+    const choice = choose(requestOf(1, { previous, held: own }), others, [broken]);
+    expect(choice).toMatchObject({ subnets: previous, reused: undefined, discarded: [own.key] });
+    expect(choose(requestOf(1, { previous }), others, [broken]).discarded).toEqual([]);
+    const theirs = { ...broken, publicIPs: { 4: address("172.31.0.7") } };
+    expect(choose(requestOf(1, { previous, held: own }), others, [theirs]).discarded).toEqual([]);
+  });
+
   test("with that address is preferred to one with the name", () => {
     const second = leaseOf(4, "10.244.3.0/24", { node: "node-1" });
     expect(choose(requestOf(1), [second, own]).reused).toBe(own);
