@@ -3,12 +3,13 @@ import { mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import * as v from "valibot";
+import { compile } from "./scripts/compile.ts";
 
 const ROOT = import.meta.dir;
 const EXECUTABLE = join(ROOT, "dist", "tartan");
 const STAMP = join(ROOT, "dist", ".tartan.json");
 /** Beside src/: what else decides the outcome. package-lock.json stands for node_modules. */
-const INPUTS = ["build.ts", "package.json", "package-lock.json", "tsconfig.json"];
+const INPUTS = ["build.ts", "scripts/compile.ts", "package.json", "package-lock.json", "tsconfig.json"];
 
 /** What the executable was made of, and which file that describes. */
 const Stamp = v.object({ inputs: v.string(), size: v.number(), modifiedMs: v.number() });
@@ -64,31 +65,6 @@ function isRunning(pid: number): boolean {
   return statSync(`/proc/${pid}`, { throwIfNoEntry: false }) !== undefined;
 }
 
-async function compile(version: string, outfile: string): Promise<void> {
-  await Bun.build({
-    entrypoints: [join(ROOT, "src", "main.ts")],
-    target: "bun",
-    format: "esm",
-    minify: true,
-    bytecode: true,
-    // What a command does not import is not loaded: the CNI plugin starts in half the time.
-    splitting: true,
-    // In Bun 1.4 source maps leak native memory with every error thrown.
-    sourcemap: "none",
-    define: { TARTAN_VERSION: JSON.stringify(version) },
-    compile: {
-      // The runtime that runs this build: nothing is downloaded.
-      executablePath: process.execPath,
-      outfile,
-      // Files in whatever folder the agent is started from are not ours to obey.
-      autoloadDotenv: false,
-      autoloadBunfig: false,
-      autoloadPackageJson: false,
-      autoloadTsconfig: false,
-    },
-  });
-}
-
 async function main(): Promise<void> {
   const { values } = parseArgs({ options: { quiet: { type: "boolean", default: false } } });
   const started = performance.now();
@@ -106,7 +82,7 @@ async function main(): Promise<void> {
   // A running executable can't be overwritten, but its name can be given to another file.
   const temporary = join(dirname(EXECUTABLE), `.tartan-${process.pid}`);
   try {
-    await compile(named, temporary);
+    await compile(join(ROOT, "src", "main.ts"), temporary, { TARTAN_VERSION: JSON.stringify(named) });
     const { size, mtimeMs } = statSync(temporary);
     renameSync(temporary, EXECUTABLE);
     await Bun.write(STAMP, JSON.stringify({ inputs, size, modifiedMs: mtimeMs } satisfies v.InferOutput<typeof Stamp>));

@@ -4,25 +4,24 @@ import { sleep } from "../../src/base/backoff.ts";
 import { KubeCluster } from "../support/kube.ts";
 import { kubernetesMissing } from "../support/kube-binaries.ts";
 import type { Netns } from "../support/netns.ts";
-import { type NodeInOverlay, Overlay } from "../support/overlay.ts";
+import { Overlay } from "../support/overlay.ts";
 import { createNodes, heartbeat } from "./kube-nodes.ts";
-import { memoryOf, round, say, watchKernel } from "./measure.ts";
-import type { Peer } from "./peers.ts";
+import { memoryOf, round, say } from "./measure.ts";
+import { makePeers } from "./peers.ts";
+import { SETTLE_SECONDS, timeStarts } from "./starts.ts";
 
 const HEARTBEATS = 500;
-/** how long after the start memory is looked at again, in seconds */
-const SETTLE_SECONDS = 20;
-const KINDS = ["route", "neighbour", "forwarding"] as const;
 
 /**
  * An agent beside a real API server with thousands of realistic Nodes: from its start to the last entry in the kernel,
  * its memory, and what a heartbeat of a kubelet costs it; beside it a program that watches whole Nodes.
  * @returns figures, or why there are none
  */
-export async function benchKubernetes(folder: string, peers: readonly Peer[]): Promise<object> {
+export async function benchKubernetes(folder: string): Promise<object> {
+  const peers = makePeers();
   const missing = kubernetesMissing();
   if (missing !== undefined) return { skipped: `needs ${missing}` };
-  using overlay = new Overlay(join(folder, "kubernetes"));
+  using overlay = new Overlay(folder);
   await overlay.create(0, { Network: "10.0.0.0/8", Backend: { Type: "vxlan" } });
   say("starting an API server");
   const ns = await overlay.addHost(250);
@@ -35,57 +34,15 @@ export async function benchKubernetes(folder: string, peers: readonly Peer[]): P
   const nodeBytes = await createNodes(cluster, peers);
   await cluster.createNode("n1", { spec: { podCIDR: "10.1.1.0/24", podCIDRs: ["10.1.1.0/24"] } });
   say("an agent starts, and starts again");
-  const first = await start(node, peers.length);
-  const before = { ...(await memoryOf(node.agent.pid)) };
-  const heartbeats = await costOfHeartbeats(cluster, node.ns, peers.length);
-  await sleep(SETTLE_SECONDS * 1000);
-  const settled = await memoryOf(node.agent.pid);
-  await node.agent.stop();
-  const again = await startAgain(node, peers.length);
-  await node.agent.stop();
+  const agent = await timeStarts(node, peers.length, () => costOfHeartbeats(cluster, node.ns, peers.length));
   say("a watch of whole Nodes");
   const whole = await watchWhole(cluster, overlay, token, peers.length);
   return {
     nodes: peers.length,
     nodeBytes,
-    agent: {
-      startToProgrammedMs: first,
-      restartToReadyMs: again,
-      peakMB: before.peakMB,
-      settledMB: settled.residentMB,
-      ...heartbeats,
-    },
+    agent,
     wholeNodes: whole,
   };
-}
-
-/** @returns milliseconds from the start of the process to the last entry in the kernel */
-async function start({ agent, ns }: NodeInOverlay, peers: number): Promise<number> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const left = { route: peers, neighbour: peers, forwarding: peers };
-  const watch = watchKernel(ns, (event) => {
-    if (event.deleted) return;
-    const kind = KINDS.find((one) => one === event.kind);
-    if (kind !== undefined) left[kind]--;
-    if (KINDS.every((one) => left[one] <= 0)) resolve();
-  });
-  const started = performance.now();
-  agent.spawn();
-  await promise;
-  const took = performance.now() - started;
-  watch.close();
-  await agent.ready(60_000);
-  return round(took);
-}
-
-/** @returns milliseconds until an agent that finds everything in the kernel is ready */
-async function startAgain({ agent }: NodeInOverlay, peers: number): Promise<number> {
-  const started = performance.now();
-  agent.spawn();
-  await agent.ready(60_000);
-  const took = performance.now() - started;
-  await agent.settled(peers + 1, 60_000);
-  return round(took);
 }
 
 const Links = v.tuple([v.object({ stats64: v.object({ rx: v.object({ bytes: v.number() }) }) })]);

@@ -7,6 +7,12 @@ export const say = (text: string): void => void process.stderr.write(`${text}\n`
 
 export const round = (value: number): number => Math.round(value * 100) / 100;
 
+/** The value at a share of the length of a sorted copy. */
+export function percentile(values: readonly number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+}
+
 /** Sees every change in a namespace as it happens. */
 export function watchKernel(ns: Netns, onEvent: (event: KernelEvent) => void): KernelWatch {
   return inNetworkNamespace(

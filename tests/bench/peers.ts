@@ -3,6 +3,10 @@ import { encodeAttributes } from "../../src/lease/wire.ts";
 import type { Address } from "../../src/net/address.ts";
 import { type Mac, macFromBytes } from "../../src/net/mac.ts";
 
+const PEERS = 5_000;
+/** The numbers below it are left for the agent itself. */
+export const FIRST_PEER = 256;
+
 /** A made-up node for the benchmarks. */
 export interface Peer {
   readonly key: string;
@@ -24,7 +28,13 @@ export function makePeer(number: number, generation = 0): Peer {
   };
 }
 
-function peerValue({ publicIP, mac }: Peer): string {
+/** As many as each part of the bench has. */
+export function makePeers(): Peer[] {
+  return Array.from({ length: PEERS }, (_, number) => makePeer(FIRST_PEER + number));
+}
+
+/** flannel's record of it. */
+export function peerValue({ publicIP, mac }: Peer): string {
   return encodeAttributes({ publicIPs: { 4: publicIP }, backendType: "vxlan", vteps: { 4: { vni: 1, mac } } });
 }
 

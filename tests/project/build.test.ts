@@ -38,7 +38,7 @@ describe("dist/tartan", () => {
 describe("build.ts", () => {
   /** A project with this one's build and a program of its own. */
   async function project(folder: TemporaryFolder) {
-    for (const name of ["build.ts", "package.json", "package-lock.json", "tsconfig.json"]) {
+    for (const name of ["build.ts", "scripts/compile.ts", "package.json", "package-lock.json", "tsconfig.json"]) {
       cpSync(join(ROOT, name), folder.at(name));
     }
     symlinkSync(join(ROOT, "node_modules"), folder.at("node_modules"));
