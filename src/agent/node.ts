@@ -315,9 +315,10 @@ export class Node {
       onLost: (error) => log.warn("{error}", { error: describeError(error) }),
       onFatal,
     });
-    keeper.start(request);
     this.#keeper = keeper;
+    // First: taking a lease may make use of the list that a watch begins with.
     this.#watching = this.#watch(network, keeper);
+    keeper.start(request);
     return keeper;
   }
 

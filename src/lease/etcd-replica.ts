@@ -35,6 +35,7 @@ export class EtcdReplica {
   /** undefined: to be listed */
   #position: Position | undefined;
   #complete = false;
+  #listing: Promise<readonly KeyValue[] | undefined> | undefined;
 
   constructor(options: ReplicaOptions) {
     this.#options = options;
@@ -43,6 +44,11 @@ export class EtcdReplica {
   /** The records as of the last message; undefined until there was a complete list. */
   get records(): Iterable<KeyValue> | undefined {
     return this.#complete ? this.#records.values() : undefined;
+  }
+
+  /** The list that is being made at present; it becomes undefined if that fails. */
+  get listing(): Promise<readonly KeyValue[] | undefined> | undefined {
+    return this.#listing;
   }
 
   /** Keeps the copy up to date until the signal aborts; it does not throw. */
@@ -67,7 +73,14 @@ export class EtcdReplica {
 
   async #list(signal: AbortSignal): Promise<Position> {
     const { client, prefix, onChange } = this.#options;
-    const { records, revision, clusterId } = await client.list(prefix, signal, "watch");
+    const list = client.list(prefix, signal, "watch").finally(() => {
+      this.#listing = undefined;
+    });
+    this.#listing = list.then(
+      ({ records }) => records,
+      () => undefined,
+    );
+    const { records, revision, clusterId } = await list;
     this.#records.clear();
     for (const record of records) this.#records.set(record.id, record);
     this.#complete = true;

@@ -5,9 +5,9 @@ import { chooseSubnets } from "./allocate.ts";
 import { Bell } from "./etcd-bell.ts";
 import { EtcdClient } from "./etcd-client.ts";
 import { EtcdLeases } from "./etcd-leases.ts";
-import { encodeText } from "./etcd-messages.ts";
+import { encodeText, type KeyValue } from "./etcd-messages.ts";
 import { EtcdReplica } from "./etcd-replica.ts";
-import type { EtcdAccess } from "./etcd-session.ts";
+import { type EtcdAccess, unlessAborted } from "./etcd-session.ts";
 import { LastGood } from "./last-good.ts";
 import type { Lease, Snapshot } from "./lease.ts";
 import { ownerOf, sameOwner } from "./ownership.ts";
@@ -62,6 +62,9 @@ class EtcdSource implements LeaseSource {
   readonly #random: () => number;
   readonly #closing = new AbortController();
   readonly #bells = new Set<Bell>();
+  readonly #replicas = new Set<EtcdReplica>();
+  /** for all who read records, so that those of thousands are decoded once at the start */
+  readonly #memo = new RecordMemo<LeaseRecord, Candidate>(({ key }) => key, sameRecord, decodeRecord);
 
   constructor({ prefix, ttlSeconds = DAY_SECONDS, heartbeatMs = HEARTBEAT_MS, ...options }: EtcdOptions) {
     this.location = `${options.endpoints.join(",")} (${prefix})`;
@@ -103,9 +106,8 @@ class EtcdSource implements LeaseSource {
     const stop = this.#until(signal);
     stop.throwIfAborted();
     for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
-      const { records } = await this.#client.list(this.#folder, stop);
-      const candidates = records.map((record) => decodeRecord(this.#leases.toRecord(record)));
-      const stored = buildSnapshot(candidates, network, this.#now());
+      const records = await this.#list(stop);
+      const stored = buildSnapshot(this.#decode(records), network, this.#now());
       const allocation = chooseSubnets(network, stored, request, this.#random);
       const lease = await this.#leases.take(allocation, records, stop);
       if (lease !== undefined) return lease;
@@ -151,20 +153,16 @@ class EtcdSource implements LeaseSource {
       },
     });
     const lastGood = new LastGood((key) => this.#leases.isOurs(encodeText(this.#folder + key)));
-    const memo = new RecordMemo<LeaseRecord, Candidate>(
-      ({ key }) => key,
-      sameRecord,
-      (record) => lastGood.decode(record),
-    );
     const builder = new SnapshotBuilder(network);
     this.#bells.add(bell);
+    this.#replicas.add(replica);
     const running = replica.run(stop);
     let last: readonly Candidate[] | undefined;
     try {
       for (; !stop.aborted; await bell.wait(stop)) {
         const records = replica.records;
         if (records === undefined) continue;
-        const candidates = memo.decode(Array.from(records, (record) => this.#leases.toRecord(record)));
+        const candidates = this.#decode(records);
         if (candidates === last && !due) continue;
         last = candidates;
         due = false;
@@ -173,12 +171,26 @@ class EtcdSource implements LeaseSource {
     } finally {
       ended.abort();
       this.#bells.delete(bell);
+      this.#replicas.delete(replica);
       await running;
     }
   }
 
   close(): void {
     this.#closing.abort(new Error(`the lease source etcd ${this.location} is closed`));
+  }
+
+  /** All records as of now. One list that a watch is waiting for serves both. */
+  async #list(stop: AbortSignal): Promise<readonly KeyValue[]> {
+    for (const { listing } of this.#replicas) {
+      const records = await (listing && unlessAborted(listing, stop));
+      if (records !== undefined) return records;
+    }
+    return (await this.#client.list(this.#folder, stop)).records;
+  }
+
+  #decode(records: Iterable<KeyValue>): readonly Candidate[] {
+    return this.#memo.decode(Array.from(records, (record) => this.#leases.toRecord(record)));
   }
 
   #until(signal: AbortSignal): AbortSignal {

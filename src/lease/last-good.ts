@@ -1,4 +1,4 @@
-import { type Candidate, decodeRecord, type LeaseCandidate, type LeaseRecord } from "./records.ts";
+import type { Candidate, LeaseCandidate } from "./records.ts";
 
 /**
  * Remembers the lease that a record made while it made sense: a node whose record turns bad stays reachable as it was,
@@ -13,25 +13,28 @@ export class LastGood {
     this.#isOwn = isOwn;
   }
 
-  /** Reads a record that is new, or not as it was. It never throws. */
-  decode(record: LeaseRecord): Candidate {
-    const candidate = decodeRecord(record);
-    if (candidate.rejected === undefined) this.#good.set(record.key, candidate);
-    // Another record under the same key: the one before was deleted.
-    else if (this.#good.get(record.key)?.rank !== record.rank) this.#good.delete(record.key);
-    return candidate;
-  }
-
-  /** @param candidates all that there are now; each was made by `decode` */
+  /** @param candidates all that there are now; each has a key of its own */
   complete(candidates: readonly Candidate[]): readonly Candidate[] {
-    const bad = candidates.filter(({ rejected }) => rejected !== undefined);
-    if (this.#good.size > candidates.length - bad.length) this.#forgetAllBut(candidates);
-    if (bad.length === 0) return candidates;
-    const kept = bad.flatMap(({ rejected }) => {
-      const good = rejected && !this.#isOwn(rejected.key) ? this.#good.get(rejected.key) : undefined;
-      return good ?? [];
-    });
-    return [...candidates, ...kept];
+    const kept: LeaseCandidate[] = [];
+    let known = 0;
+    for (const candidate of candidates) {
+      if (candidate.rejected === undefined) {
+        this.#good.set(candidate.lease.key, candidate);
+        known++;
+        continue;
+      }
+      const { key } = candidate.rejected;
+      const good = this.#good.get(key);
+      // With another rank it is another record: the one before was deleted.
+      if (good === undefined || good.rank !== candidate.rank) {
+        this.#good.delete(key);
+        continue;
+      }
+      known++;
+      if (!this.#isOwn(key)) kept.push(good);
+    }
+    if (this.#good.size > known) this.#forgetAllBut(candidates);
+    return kept.length === 0 ? candidates : [...candidates, ...kept];
   }
 
   #forgetAllBut(candidates: readonly Candidate[]): void {

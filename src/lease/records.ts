@@ -14,7 +14,13 @@ export interface LeaseRecord {
 }
 
 /** A record as far as it can be judged by itself, without a look at the others or at the network. Immutable. */
-export type Candidate = LeaseCandidate | { readonly rejected: RejectedLease };
+export type Candidate = LeaseCandidate | RejectedCandidate;
+
+interface RejectedCandidate {
+  readonly rejected: RejectedLease;
+  /** as of a lease, where that is known */
+  readonly rank?: number;
+}
 
 export interface LeaseCandidate {
   readonly lease: Lease;
@@ -31,6 +37,7 @@ export function decodeRecord({ key, value, rank, ...known }: LeaseRecord): Candi
   const publicIPs = attributes.ok ? attributes.value.publicIPs : attributes.publicIPs;
   const reject = (reason: string): Candidate => ({
     rejected: { key, ...whose, ...(publicIPs && { publicIPs }), reason },
+    rank,
   });
   if (!subnets.ok) return reject(subnets.reason);
   if (!attributes.ok) return reject(attributes.reason);

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { LastGood } from "../../src/lease/last-good.ts";
-import type { LeaseRecord } from "../../src/lease/records.ts";
+import { decodeRecord, type LeaseRecord } from "../../src/lease/records.ts";
 import { encodeAttributes } from "../../src/lease/wire.ts";
 import { attributesOf } from "./samples.ts";
 
@@ -17,7 +17,7 @@ function run(...steps: readonly (readonly LeaseRecord[])[]): string[] {
   const lastGood = new LastGood((key) => key === OWN);
   return steps.map((records) =>
     lastGood
-      .complete(records.map((record) => lastGood.decode(record)))
+      .complete(records.map(decodeRecord))
       .map(({ rejected, ...good }) => (rejected ? `(${rejected.key})` : "lease" in good ? good.lease.key : ""))
       .sort()
       .join(" "),
