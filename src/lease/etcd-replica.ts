@@ -35,6 +35,7 @@ export class EtcdReplica {
   /** undefined: to be listed */
   #position: Position | undefined;
   #complete = false;
+  #probe: (() => void) | undefined;
   #listing: Promise<readonly KeyValue[] | undefined> | undefined;
 
   constructor(options: ReplicaOptions) {
@@ -49,6 +50,14 @@ export class EtcdReplica {
   /** The list that is being made at present; it becomes undefined if that fails. */
   get listing(): Promise<readonly KeyValue[] | undefined> | undefined {
     return this.#listing;
+  }
+
+  /**
+   * Something was written that the watch must tell. It may be dead without a word, as when our own address has changed:
+   * then it starts anew soon.
+   */
+  probe(): void {
+    this.#probe?.();
   }
 
   /** Keeps the copy up to date until the signal aborts; it does not throw. */
@@ -97,7 +106,8 @@ export class EtcdReplica {
     // From the position itself, though what happened then is known: etcd that was compacted exactly one revision later
     // would leave out a deletion of that revision and say nothing; so it says that it was compacted.
     const request = { key: prefix, end: endOf(prefix), from: start.revision, heartbeatMs };
-    const { endpoint, messages } = await client.watch(request, signal);
+    const { endpoint, messages, probe } = await client.watch(request, signal);
+    this.#probe = probe;
     try {
       for await (const message of messages) {
         client.session.heard();
@@ -111,6 +121,8 @@ export class EtcdReplica {
     } catch (error) {
       if (!signal.aborted) client.session.distrust(endpoint);
       throw error;
+    } finally {
+      this.#probe = undefined;
     }
   }
 

@@ -18,9 +18,13 @@ export interface EtcdWatch {
   readonly endpoint: string;
   /** what the confirmation says, then what happens; ends by throwing why */
   readonly messages: AsyncGenerator<WatchResult, never, void>;
+  /** Asks for a sign of life at once; the stream ends if none comes soon. */
+  probe(): void;
 }
 
 const OPERATION = "watch";
+/** Milliseconds that a sign of life may take when somebody has reason to doubt. */
+const PROBE_MS = 3000;
 /**
  * Without the first, the gateway answers only when the request's body has ended, and we could not ask for signs of life.
  * By the second, a member that lost its cluster ends the stream instead of going on with what it knows.
@@ -35,8 +39,8 @@ const HEADERS = { connection: "close", "grpc-metadata-hasleader": "true" };
 export async function openWatch(options: WatchRequest, target: Target, signal: AbortSignal): Promise<EtcdWatch> {
   const { key, end, from, heartbeatMs } = options;
   const stop = new AbortController();
-  const pulse = new Pulse(heartbeatMs, () => {
-    const silence = `it has said nothing for ${heartbeatMs / 1000} s, the watch starts anew`;
+  const pulse = new Pulse(heartbeatMs, (ms) => {
+    const silence = `it has said nothing for ${ms / 1000} s, the watch starts anew`;
     stop.abort(new EtcdUnreachableError(`etcd ${target.endpoint}: ${OPERATION}: ${silence}`));
   });
   const range = { key: encodeText(key), range_end: encodeText(end), start_revision: `${from}` };
@@ -50,7 +54,7 @@ export async function openWatch(options: WatchRequest, target: Target, signal: A
   };
   const messages = read(call, pulse, stop);
   const { value: confirmation } = await messages.next();
-  return { endpoint: target.endpoint, messages: prepend(confirmation, messages) };
+  return { endpoint: target.endpoint, messages: prepend(confirmation, messages), probe: () => pulse.probe() };
 }
 
 async function* prepend(first: WatchResult, rest: AsyncGenerator<WatchResult, never, void>) {
@@ -101,12 +105,13 @@ function refusalOf(reason: string): Refusal {
 class Pulse {
   readonly body: ReadableStream<Uint8Array>;
   readonly #ms: number;
-  readonly #onSilence: () => void;
+  readonly #onSilence: (ms: number) => void;
   #write: ((chunk: Uint8Array) => void) | undefined;
   #timer: Timer | undefined;
   #waiting = false;
 
-  constructor(ms: number, onSilence: () => void) {
+  /** @param onSilence told how long it lasted */
+  constructor(ms: number, onSilence: (ms: number) => void) {
     this.#ms = ms;
     this.#onSilence = onSilence;
     this.body = new ReadableStream({
@@ -123,13 +128,26 @@ class Pulse {
 
   start(): void {
     this.#timer = setInterval(() => {
-      if (this.#waiting) {
-        this.#onSilence();
-        return;
-      }
-      this.#waiting = true;
-      this.send({ progress_request: {} });
+      if (this.#waiting) this.#onSilence(this.#ms);
+      else this.#ask();
     }, this.#ms);
+  }
+
+  probe(): void {
+    // Not yet begun, or over.
+    if (this.#timer === undefined) return;
+    const ms = Math.min(this.#ms, PROBE_MS);
+    clearInterval(this.#timer);
+    this.#ask();
+    this.#timer = setTimeout(() => {
+      if (this.#waiting) this.#onSilence(ms);
+      else this.start();
+    }, ms);
+  }
+
+  #ask(): void {
+    this.#waiting = true;
+    this.send({ progress_request: {} });
   }
 
   heard(): void {
@@ -138,6 +156,7 @@ class Pulse {
 
   stop(): void {
     clearInterval(this.#timer);
+    this.#timer = undefined;
     this.#write = undefined;
   }
 }

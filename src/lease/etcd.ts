@@ -110,7 +110,9 @@ class EtcdSource implements LeaseSource {
       const stored = buildSnapshot(this.#decode(records), network, this.#now());
       const allocation = chooseSubnets(network, stored, request, this.#random);
       const lease = await this.#leases.take(allocation, records, stop);
-      if (lease !== undefined) return lease;
+      if (lease === undefined) continue;
+      for (const replica of this.#replicas) replica.probe();
+      return lease;
     }
     throw new Error(
       `other nodes were faster ${ATTEMPTS} times in a row while a subnet was taken in etcd; trying again`,

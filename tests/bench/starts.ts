@@ -3,7 +3,7 @@ import type { NodeInOverlay } from "../support/overlay.ts";
 import { memoryOf, round, watchKernel } from "./measure.ts";
 
 /** how long after the start memory is looked at again, in seconds */
-export const SETTLE_SECONDS = 2;
+export const SETTLE_SECONDS = 20;
 const KINDS = ["route", "neighbour", "forwarding"] as const;
 
 /**

@@ -1,8 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import type { AgentState } from "../support/agent.ts";
 import { describeWithEtcd, EtcdServer } from "../support/etcd.ts";
 import { Overlay } from "../support/overlay.ts";
-import { startPing } from "../support/ping.ts";
+import { withoutLoss } from "../support/ping.ts";
 import { describeInNamespaces } from "../support/requires.ts";
 import { useTemporaryFolder } from "../support/temp.ts";
 import { eventually } from "../support/wait.ts";
@@ -36,13 +35,6 @@ describeInNamespaces("agents that keep their leases in etcd", () => {
       for (const number of [1, 2]) await overlay.addNode(number);
     });
 
-    const leaseOf = ({ lease }: AgentState): NonNullable<AgentState["lease"]> => {
-      if (lease === null) throw new Error("the agent has no lease");
-      return lease;
-    };
-    const warnings = async () =>
-      (await overlay.node(1).agent.readiness()).warnings.filter(({ condition }) => condition === "leaseSource");
-
     test("wait for the network's configuration, and go on when it comes", async () => {
       const { agent } = overlay.node(1);
       agent.spawn();
@@ -59,10 +51,8 @@ describeInNamespaces("agents that keep their leases in etcd", () => {
       await overlay.node(2).agent.start();
       await Promise.all(overlay.nodes.map(({ agent }) => agent.settled(2)));
       await overlay.attachPods();
-      const ping = startPing(overlay.node(1).pod, overlay.node(2).podAddress);
-      await ping.answers(10, 10_000);
-      await ping.stop();
-      const { ipv4, key, node } = leaseOf(await overlay.node(1).agent.state());
+      await overlay.withoutLoss(async () => {});
+      const { ipv4, key, node } = await overlay.node(1).agent.lease();
       expect(node).toBeNull();
       const [value] = (await etcd.ctl(["get", "--print-value-only", `${SUBNETS}/${key}`])).split("\n");
       expect(value).toBe(leaseValue("192.0.2.1", ipv4.vtepMAC));
@@ -75,31 +65,10 @@ describeInNamespaces("agents that keep their leases in etcd", () => {
       expect(overlay.node(1).agent.log).not.toContain(PASSWORD);
     });
 
-    test("etcd gone for a while: no packet is lost, a warning says why and since when, and goes when it is back", async () => {
-      const ping = startPing(overlay.node(1).pod, overlay.node(2).podAddress);
-      await ping.answers(10, 10_000);
-      await etcd.signal("SIGKILL");
-      await eventually(async () => (await warnings()).length > 0, { within: 20_000, what: "the warning is there" });
-      const [warning] = await warnings();
-      expect(warning?.message).toMatch(/etcd http:\/\/192\.0\.2\.250.*last contact \d+ s ago: .*192\.0\.2\.250/);
-      expect(await overlay.node(1).agent.readiness()).toMatchObject({ status: 200, ready: true });
-      await ping.answers(50, 10_000);
-      await etcd.restart();
-      await eventually(async () => (await warnings()).length === 0, { within: 20_000, what: "the warning is gone" });
-      await ping.answers(10, 10_000);
-      const { sent, received } = await ping.stop();
-      expect(received).toBe(sent);
-      // What happens there is followed again.
-      await etcd.ctl(["put", `${SUBNETS}/10.244.177.0-24`, leaseValue("192.0.2.77", "02:00:00:00:00:77")]);
-      await overlay.node(1).agent.settled(3);
-      await etcd.ctl(["del", `${SUBNETS}/10.244.177.0-24`]);
-      await overlay.node(1).agent.settled(2);
-    });
-
     test("a node that follows flannel's recipe by hand is reached, and reaches", async () => {
       const ns = await overlay.addHost(9);
       const mac = "02:00:00:00:00:09";
-      const peer = leaseOf(await overlay.node(1).agent.state());
+      const peer = await overlay.node(1).agent.lease();
       const gateway = peer.ipv4.subnet.replace("/24", "");
       for (const command of [
         `ip link add flannel.1 address ${mac} mtu 1450 type vxlan id 1 local 192.0.2.9 dev eth0 dstport 8472 nolearning`,
@@ -119,19 +88,15 @@ describeInNamespaces("agents that keep their leases in etcd", () => {
       };
       await etcd.ctl(["put", `${SUBNETS}/10.244.199.0-24`, JSON.stringify(data)]);
       await overlay.node(1).agent.settled(3);
-      const pings = [startPing(ns, overlay.node(1).podAddress), startPing(overlay.node(1).pod, "10.244.199.0")];
-      for (const ping of pings) {
-        await ping.answers(10, 10_000);
-        const { sent, received } = await ping.stop();
-        expect(received).toBe(sent);
-      }
+      await withoutLoss(ns, overlay.node(1).podAddress, async () => {});
+      await withoutLoss(overlay.node(1).pod, "10.244.199.0", async () => {});
       await etcd.ctl(["del", `${SUBNETS}/10.244.199.0-24`]);
       await overlay.node(1).agent.settled(2);
     });
 
     test("a lease that somebody deletes ends its agent with code 1; the state stays, and a start takes it again", async () => {
       const { agent, ns } = overlay.node(1);
-      const before = leaseOf(await agent.state());
+      const before = await agent.lease();
       const kernel = async () => [
         await ns.exec(["ip", "-o", "link", "show", "flannel.1"]),
         await ns.exec(["ip", "route", "show", "dev", "flannel.1"]),
@@ -146,11 +111,9 @@ describeInNamespaces("agents that keep their leases in etcd", () => {
       expect(await kernel()).toEqual(state);
       await overlay.node(2).agent.settled(1);
       await agent.start();
-      expect(leaseOf(await agent.state())).toEqual(before);
+      expect(await agent.lease()).toEqual(before);
       await Promise.all(overlay.nodes.map((node) => node.agent.settled(2)));
-      const ping = startPing(overlay.node(2).pod, overlay.node(1).podAddress);
-      await ping.answers(10, 10_000);
-      await ping.stop();
+      await overlay.withoutLoss(async () => {});
     });
   });
 });

@@ -7,7 +7,7 @@ import { base64, describeWithEtcd, EtcdServer, startCluster } from "../support/e
 import { TcpRelay } from "../support/tcp-relay.ts";
 import { eventually } from "../support/wait.ts";
 import { Follower } from "./follower.ts";
-import { attributesOf, NETWORK, requestOf } from "./samples.ts";
+import { address, attributesOf, NETWORK, requestOf } from "./samples.ts";
 
 const never = new AbortController().signal;
 const PREFIX = "/coreos.com/network";
@@ -157,6 +157,22 @@ describeWithEtcd("etcd in bad times", () => {
     const key = await put(server, 1);
     await follower.untilKeys([key]);
     expect(source.contact.error).toBeUndefined();
+  });
+
+  test("a connection that does not tell what we write is given up, long before it would be found silent", async () => {
+    await using server = await EtcdServer.start();
+    using relay = new TcpRelay(server.port);
+    const source = open([`http://127.0.0.1:${relay.port}`], { heartbeatMs: 60_000, requestMs: 5000 });
+    await using follower = new Follower(source);
+    const held = await source.acquire(requestOf(1), NETWORK, never);
+    await follower.untilKeys([held.key]);
+    relay.stall();
+    const moved = { 4: address("198.51.100.1") };
+    await source.acquire(requestOf(1, { publicIPs: moved, held }), NETWORK, never);
+    const isTold = ({ leases }: Snapshot) => leases.length === 1 && leases[0]?.publicIPs[4] === moved[4];
+    expect(onlyOf(await follower.until("what was written", isTold)).key).toBe(held.key);
+    expect(source.contact.error).toBeUndefined();
+    await follower.untilKeys([held.key, await put(server, 200)]);
   });
 
   test("connections that break again and again: nothing is missed", async () => {
