@@ -1,9 +1,7 @@
-import { FAMILIES } from "../net/family.ts";
 import { type AnnotationNames, decodeNodeLease } from "./kube-annotations.ts";
 import type { KubeNode } from "./kube-proto.ts";
 import type { RejectedLease } from "./lease.ts";
 import type { Candidate, LeaseCandidate } from "./records.ts";
-import { parsePublicAddress } from "./wire.ts";
 
 interface Entry {
   readonly node: KubeNode;
@@ -14,21 +12,27 @@ interface Entry {
   readonly candidates: readonly Candidate[];
 }
 
+/** What the records must know of the Node that this source publishes for. */
+export interface OwnRecord {
+  is(name: string): boolean;
+  /** why it must be published anew, as when an administrator wants another address; undefined if it need not */
+  toPublish(node: KubeNode): string | undefined;
+}
+
 /**
  * What is known of the cluster's Nodes: of each its lease annotations and podCIDRs, and the lease that they make. News of
  * Nodes come from a list, a watch and single reads in any order; the resource version tells which is the newer.
  */
 export class NodeRecords {
   readonly #names: AnnotationNames;
-  readonly #isOwn: (name: string) => boolean;
+  readonly #own: OwnRecord;
   readonly #entries = new Map<string, Entry>();
   #version = 0;
   #candidates: readonly Candidate[] | undefined = [];
 
-  /** @param isOwn whether a Node is the one that this source publishes for */
-  constructor(names: AnnotationNames, isOwn: (name: string) => boolean) {
+  constructor(names: AnnotationNames, own: OwnRecord) {
     this.#names = names;
-    this.#isOwn = isOwn;
+    this.#own = own;
   }
 
   /** Another number after each change of `candidates`. */
@@ -103,7 +107,7 @@ export class NodeRecords {
     const reject = (reason: string, more: Partial<RejectedLease> = {}) => ({
       rejected: { key: name, node: name, ...more, reason },
     });
-    const isOwn = this.#isOwn(name);
+    const isOwn = this.#own.is(name);
     if (!this.#isManaged(node)) {
       if (good === undefined || isOwn) return { good: undefined, candidates: [] };
       return { good, candidates: [good, reject(`annotation ${this.#names.managed} is not "true" any more`)] };
@@ -112,8 +116,8 @@ export class NodeRecords {
       return { good, candidates: unassigned ? [reject("the Node has no podCIDR yet")] : [] };
     const decoded = decodeNodeLease(this.#names, node);
     if (decoded.ok) {
-      const overwritten = isOwn ? this.#toOverwrite(node) : undefined;
-      if (overwritten !== undefined) return { good: undefined, candidates: [reject(overwritten)] };
+      const wrong = isOwn ? this.#own.toPublish(node) : undefined;
+      if (wrong !== undefined) return { good: undefined, candidates: [reject(wrong)] };
       const lease = good !== undefined && Bun.deepEquals(good.lease, decoded.value) ? good.lease : decoded.value;
       const candidate = good?.lease === lease ? good : { lease, rank: node.createdAt };
       return { good: candidate, candidates: [candidate] };
@@ -121,16 +125,6 @@ export class NodeRecords {
     const rejected = reject(decoded.reason, decoded.publicIPs && { publicIPs: decoded.publicIPs });
     // The others go on with what they know; what is wrong with our own is ours to mend.
     return { good, candidates: good === undefined || isOwn ? [rejected] : [good, rejected] };
-  }
-
-  /** Why our own lease must be published anew: an administrator wants another address in it. */
-  #toOverwrite({ annotations }: KubeNode): string | undefined {
-    const { overwrite, publicIP } = this.#names;
-    const family = FAMILIES.find((each) => {
-      const [wanted, published] = [annotations[overwrite[each]], annotations[publicIP[each]]];
-      return wanted && published && wanted !== published && parsePublicAddress(wanted, each) !== undefined;
-    });
-    return family && `annotation ${overwrite[family]} asks for ${annotations[overwrite[family]]}`;
   }
 
   #changed(): void {

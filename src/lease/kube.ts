@@ -61,7 +61,8 @@ class KubernetesSource implements LeaseSource {
   readonly #names: AnnotationNames;
   readonly #transport: KubeTransport;
   readonly #own: OwnNode;
-  readonly #ownNames = new Set<string>();
+  /** what is published, by the Node's name */
+  readonly #requests = new Map<string, LeaseRequest>();
   readonly #records: NodeRecords;
   readonly #follower: NodeFollower;
   /** those who wait for news of Nodes */
@@ -85,7 +86,10 @@ class KubernetesSource implements LeaseSource {
       this.#callError = undefined;
     });
     this.#own = new OwnNode(this.#transport, this.#names, nodeIdentity(environment));
-    this.#records = new NodeRecords(this.#names, (name) => this.#ownNames.has(name));
+    this.#records = new NodeRecords(this.#names, {
+      is: (name) => this.#requests.has(name),
+      toPublish: (node) => this.#toPublish(node),
+    });
     const { signal } = this.#closing;
     const [transport, names, records] = [this.#transport, this.#names, this.#records];
     const onState = (error: Error | undefined) => this.#followed(error);
@@ -117,7 +121,7 @@ class KubernetesSource implements LeaseSource {
   acquire(request: LeaseRequest, network: NetworkConfig, signal: AbortSignal): Promise<Lease> {
     return this.#call(signal, async (stop) => {
       const name = request.node ?? (await this.#own.name(stop));
-      this.#ownNames.add(name);
+      this.#requests.set(name, request);
       const node = await this.#subnetted(name, stop);
       const problem = whyNoSubnets(node, network);
       if (problem !== undefined) throw new Error(problem);
@@ -131,6 +135,14 @@ class KubernetesSource implements LeaseSource {
       if (typeof lease === "string") throw new Error(lease);
       return lease;
     });
+  }
+
+  /** Why our own Node, as it is now, must be annotated again. */
+  #toPublish(node: KubeNode): string | undefined {
+    const request = this.#requests.get(node.name);
+    const missing = request && planIfPossible(this.#names, node, request, this.#records.candidates);
+    const differing = Object.entries(missing ?? {}).find(([name, value]) => node.annotations[name] !== value);
+    return differing && `annotation ${differing[0]} is to be ${differing[1]}`;
   }
 
   renew(own: Lease, signal: AbortSignal): Promise<Lease> {
@@ -259,6 +271,15 @@ class KubernetesSource implements LeaseSource {
     clearTimeout(timer);
     stop.removeEventListener("abort", wake);
     this.#waiting.delete(wake);
+  }
+}
+
+/** @returns undefined, too, while an administrator's annotation makes no sense: then what is published stays */
+function planIfPossible(...args: Parameters<typeof planPublication>): ReturnType<typeof planPublication> {
+  try {
+    return planPublication(...args);
+  } catch {
+    return undefined;
   }
 }
 

@@ -9,6 +9,7 @@ import { NETWORK } from "./samples.ts";
 const PREFIX = "flannel.alpha.coreos.com/";
 const NAMES = annotationNames("flannel.alpha.coreos.com");
 const DATA = `${PREFIX}backend-data`;
+const OVERWRITE = `${PREFIX}public-ip-overwrite`;
 
 function annotationsOf(n: number): Record<string, string> {
   return {
@@ -36,7 +37,10 @@ const watched = (n: number, version: number, changes: Partial<KubeNode> = {}) =>
   nodeOf(n, version, { podCIDRs: [], ...changes });
 
 function recordsOf(...nodes: KubeNode[]): NodeRecords {
-  const records = new NodeRecords(NAMES, (name) => name === "own");
+  const records = new NodeRecords(NAMES, {
+    is: (name) => name === "own",
+    toPublish: ({ annotations }) => (annotations[OVERWRITE] ? `asks for ${annotations[OVERWRITE]}` : undefined),
+  });
   for (const node of nodes) records.put(node);
   return records;
 }
@@ -70,7 +74,7 @@ describe("news of a Node", () => {
     const versions = fc.uniqueArray(fc.integer({ min: 1, max: 2000 }), { minLength: 1 });
     fc.assert(
       fc.property(versions, (order) => {
-        const records = new NodeRecords(NAMES, () => false);
+        const records = new NodeRecords(NAMES, { is: () => false, toPublish: () => "never asked" });
         for (const version of order) {
           const annotations = {
             ...annotationsOf(1),
@@ -174,13 +178,11 @@ describe("annotations that turn bad", () => {
   });
 });
 
-test("our own lease is to be published anew when an administrator wants another address in it", () => {
-  const overwrite = { [`${PREFIX}public-ip-overwrite`]: "198.51.100.1" };
-  const node = nodeOf(1, 1, { name: "own", annotations: { ...annotationsOf(1), ...overwrite } });
+test("our own lease is none while it must be published anew; that of others is not asked for", () => {
+  const node = nodeOf(1, 1, { name: "own", annotations: { ...annotationsOf(1), [OVERWRITE]: "198.51.100.1" } });
   expect(seen(recordsOf(node))).toEqual({ leases: [], rejected: [expect.stringContaining("asks for 198.51.100.1")] });
   expect(seen(recordsOf({ ...node, name: "other" })).leases).toEqual(["other"]);
-  const garbage = { ...annotationsOf(1), [`${PREFIX}public-ip-overwrite`]: "nonsense" };
-  expect(seen(recordsOf({ ...node, annotations: garbage })).leases).toEqual(["own"]);
+  expect(seen(recordsOf({ ...node, annotations: annotationsOf(1) })).leases).toEqual(["own"]);
 });
 
 test("Nodes that a complete list does not have are gone; one of another UID is not deleted in its place", () => {

@@ -8,7 +8,7 @@ import { describeWithKubernetes } from "../support/kube-binaries.ts";
 import { eventually } from "../support/wait.ts";
 import { Follower } from "./follower.ts";
 import { annotationsOf, createPublished, openInPod, PREFIX, podCIDRsOf, podEnvironment } from "./kube-sample.ts";
-import { address, macOf, NETWORK, networkOf, requestOf } from "./samples.ts";
+import { address, attributesOf, macOf, NETWORK, networkOf, requestOf } from "./samples.ts";
 
 const never = new AbortController().signal;
 
@@ -105,7 +105,17 @@ describeWithKubernetes("Kubernetes", () => {
       );
       expect((await acquire(source, 1)).publicIPs).toEqual({ 4: address("198.51.100.2") });
       await follower.untilKeys(["node-1"]);
+      await cluster.annotate("node-1", { [`${PREFIX}public-ip-overwrite`]: null });
+      const ownAddress = `${attributesOf(1).publicIPs[4]}`;
+      await follower.until(
+        "that the node's own address is to be published again",
+        ({ rejected }) => rejected[0]?.reason === `annotation ${PREFIX}public-ip is to be ${ownAddress}`,
+      );
+      expect((await acquire(source, 1)).publicIPs).toEqual({ 4: address(ownAddress) });
+      await follower.untilKeys(["node-1"]);
+      // What makes no sense changes nothing that is published.
       await cluster.annotate("node-1", { [`${PREFIX}public-ip-overwrite`]: "x" });
+      await follower.untilKeys(["node-1"]);
       await expect(acquire(source, 1)).rejects.toThrow(`${PREFIX}public-ip-overwrite must be a unicast IPv4 address`);
     });
 
