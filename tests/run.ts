@@ -25,6 +25,7 @@ const CHECKS: readonly { readonly name: string; readonly command: readonly strin
   { name: "lint", command: [tool("biome"), "check", "--error-on-warnings", "."] },
   { name: "unused code", command: [tool("knip"), "--no-progress"] },
   { name: "README", command: [process.execPath, "scripts/readme.ts", "--check"] },
+  { name: "manifests", command: [process.execPath, "scripts/manifests.ts", "--check"] },
   { name: "build", command: [process.execPath, "build.ts"] },
 ];
 
