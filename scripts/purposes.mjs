@@ -53,16 +53,22 @@ export const PACKAGES = {
   patch: unpackedCommand("patch", "patch"),
   "etcd-server": unpackedCommand("etcd-server", "etcd"),
   "etcd-client": unpackedCommand("etcd-client", "etcdctl"),
+  "kubernetes-client": unpackedCommand("kubernetes-client", "kubectl"),
 };
 
 const NETLINK = ["libnl-3-200", "libnl-route-3-200", "libnftables1"];
 const LAB = [...NETLINK, "iproute2", "iputils-ping", "iptables", "containernetworking-plugins"];
 
+const GO = ["golang-1.19-go", "golang-1.19-src"];
+
 /** What each npm script needs beside node_modules: packages to install, packages to unpack. */
 export const PURPOSES = {
   build: { installed: [], unpacked: [] },
   lab: { installed: LAB, unpacked: [] },
-  test: { installed: [...LAB, "nftables", "openssl", "xz-utils"], unpacked: ["etcd-server", "etcd-client"] },
+  test: {
+    installed: [...LAB, "nftables", "openssl", "xz-utils"],
+    unpacked: ["etcd-server", "etcd-client", "kubernetes-client"],
+  },
   // `npm run envtest` asks for it once it knows that there is something to build.
-  envtest: { installed: ["xz-utils"], unpacked: ["golang-1.19-go", "golang-1.19-src", "patch"] },
+  envtest: { installed: ["xz-utils"], unpacked: [...GO, "patch"] },
 };

@@ -12,6 +12,10 @@ interface Command {
 }
 
 const COMMANDS: Readonly<Record<string, Command>> = {
+  "docker-opts": {
+    summary: "write options for Docker's daemon, made from subnet.env",
+    run: async (args) => (await import("./cli/docker-opts.ts")).runDockerOptions(args, process.env),
+  },
   lab: {
     summary: "bring up a whole pod network on this machine and ping through it",
     run: async (args) => (await import("./cli/lab/lab.ts")).runLab([...args]),

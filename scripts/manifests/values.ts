@@ -126,10 +126,7 @@ const VALUES: readonly (ValueSpec | OptionSpec)[] = [
 ];
 
 /** Values that flannel's chart has and that mean nothing here. */
-const WITHOUT_MEANING = [
-  "flannel.flannel_cni (one image has the CNI plugin, too)",
-  "flannel.macPrefix (Windows)",
-];
+const WITHOUT_MEANING = ["flannel.flannel_cni (one image has the CNI plugin, too)", "flannel.macPrefix (Windows)"];
 
 function isOption(spec: ValueSpec | OptionSpec): spec is OptionSpec {
   return "example" in spec;
