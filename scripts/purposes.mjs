@@ -30,6 +30,29 @@ const goPart = (packageName, provides) => ({
   isPresent: (root) => within(["/usr/lib/go-1.19/bin"], "go") || within([join(root, UNPACKED)], packageName),
 });
 
+const goLibrary = (packageName, path) => ({
+  provides: `the Go library ${path}`,
+  isPresent: (root) =>
+    ["/", join(root, UNPACKED, packageName)].some((top) => within([join(top, "usr", "share", "gocode", "src")], path)),
+});
+
+/** sprig, whose functions Helm's templates call, and what it needs: by package, a path in Go's tree of sources. */
+const SPRIG = {
+  "golang-github-masterminds-sprig-dev": "github.com/Masterminds/sprig",
+  "golang-github-masterminds-semver-dev": "github.com/Masterminds/semver",
+  "golang-github-masterminds-goutils-dev": "github.com/Masterminds/goutils",
+  "golang-github-huandu-xstrings-dev": "github.com/huandu/xstrings",
+  "golang-github-google-uuid-dev": "github.com/google/uuid",
+  "golang-github-imdario-mergo-dev": "github.com/imdario/mergo",
+  "golang-github-shopspring-decimal-dev": "github.com/shopspring/decimal",
+  "golang-github-mitchellh-copystructure-dev": "github.com/mitchellh/copystructure",
+  "golang-github-mitchellh-reflectwalk-dev": "github.com/mitchellh/reflectwalk",
+  "golang-github-spf13-cast-dev": "github.com/spf13/cast",
+  "golang-golang-x-crypto-dev": "golang.org/x/crypto",
+  "golang-github-ghodss-yaml-dev": "github.com/ghodss/yaml",
+  "golang-gopkg-yaml.v2-dev": "gopkg.in/yaml.v2",
+};
+
 /**
  * By package: what of it is used (`provides`), and whether the system has that. The thing itself is looked for, not
  * the package, so that a system with other packages, or none, will do.
@@ -50,6 +73,7 @@ export const PACKAGES = {
   },
   "golang-1.19-go": goPart("golang-1.19-go", "Go 1.19"),
   "golang-1.19-src": goPart("golang-1.19-src", "Go 1.19's library"),
+  ...Object.fromEntries(Object.entries(SPRIG).map(([name, path]) => [name, goLibrary(name, path)])),
   patch: unpackedCommand("patch", "patch"),
   "etcd-server": unpackedCommand("etcd-server", "etcd"),
   "etcd-client": unpackedCommand("etcd-client", "etcdctl"),
@@ -69,6 +93,7 @@ export const PURPOSES = {
     installed: [...LAB, "nftables", "openssl", "xz-utils"],
     unpacked: ["etcd-server", "etcd-client", "kubernetes-client"],
   },
+  cluster: { installed: [], unpacked: [...GO, ...Object.keys(SPRIG)] },
   // `npm run envtest` asks for it once it knows that there is something to build.
   envtest: { installed: ["xz-utils"], unpacked: [...GO, "patch"] },
 };

@@ -31,7 +31,7 @@ describe("the set-up", () => {
 
   test("refuses a purpose that it does not know", async () => {
     using clone = new SetUpClone();
-    const stderr = "setup: usage: node scripts/setup.mjs build|lab|test|envtest\n";
+    const stderr = "setup: usage: node scripts/setup.mjs build|lab|test|cluster|envtest\n";
     expect(await outcome(clone.setUp("play"))).toEqual({ code: 1, stdout: "", stderr });
   });
 
