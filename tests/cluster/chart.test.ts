@@ -114,7 +114,7 @@ describe.skipIf(missing !== undefined)("the chart, rendered by Go's text/templat
         failureThreshold: 9,
       },
       readinessProbe: { httpGet: { port: 8081 } },
-      resources: { requests: { cpu: "1", memory: "64Mi" } },
+      resources: { requests: { cpu: "1", memory: "80Mi" } },
     });
     const { template } = v.parse(
       v.looseObject({ spec: v.looseObject({ template: v.unknown() }) }),
