@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 import * as v from "valibot";
 import { UsageError } from "../base/errors.ts";
 import { mustBe } from "../config/schema.ts";
+import { assignmentsIn } from "../config/subnet-env.ts";
 import { formatPrefix, makePrefix, splitCidr } from "../net/prefix.ts";
 
 /** `tartan docker-opts`: options for Docker's daemon from subnet.env, as flannel's mk-docker-opts.sh writes them. */
@@ -85,7 +86,7 @@ function parsedArgs(args: readonly string[]) {
   }
 }
 
-const SubnetEnv = v.object({
+const ForDocker = v.object({
   FLANNEL_SUBNET: v.optional(
     v.pipe(
       v.string(),
@@ -95,15 +96,11 @@ const SubnetEnv = v.object({
   FLANNEL_MTU: v.optional(v.pipe(v.string(), v.regex(/^\d+$/, mustBe("a number of bytes")))),
   FLANNEL_IPMASQ: v.optional(v.picklist(["true", "false"], mustBe("true or false"))),
 });
-export type SubnetEnv = v.InferOutput<typeof SubnetEnv>;
+export type ForDocker = v.InferOutput<typeof ForDocker>;
 
 /** What Docker needs of a subnet.env, whatever else it has or lacks. @throws Error that names the line's key */
-export function parseSubnetEnv(text: string): SubnetEnv {
-  const entries = text.split("\n").flatMap((line) => {
-    const match = /^\s*([A-Z][A-Z0-9_]*)=(["']?)(.*?)\2\s*$/.exec(line);
-    return match ? [[match[1], match[3]]] : [];
-  });
-  const result = v.safeParse(SubnetEnv, Object.fromEntries(entries));
+export function parseForDocker(text: string): ForDocker {
+  const result = v.safeParse(ForDocker, assignmentsIn(text));
   if (!result.success) throw new Error(`${v.getDotPath(result.issues[0])} ${result.issues[0].message}`);
   if (result.output.FLANNEL_SUBNET === undefined && result.output.FLANNEL_MTU === undefined) {
     throw new Error("it has neither FLANNEL_SUBNET nor FLANNEL_MTU");
@@ -112,7 +109,7 @@ export function parseSubnetEnv(text: string): SubnetEnv {
 }
 
 /** The text to write. @param before what the combined option has in the environment */
-export function renderDockerOptions(env: SubnetEnv, options: DockerOptions, before: string): string {
+export function renderDockerOptions(env: ForDocker, options: DockerOptions, before: string): string {
   const { FLANNEL_SUBNET: subnet, FLANNEL_MTU: mtu, FLANNEL_IPMASQ: ipMasq } = env;
   const values: Readonly<Record<(typeof OPTION_NAMES)[number], string | undefined>> = {
     DOCKER_OPT_BIP: subnet && `--bip=${subnet}`,
@@ -173,7 +170,7 @@ export function runDockerOptions(
   throw new Error(`there is a route to the subnet of ${subnet} via ${gateway}, which Docker's bridge needs: remove it`);
 }
 
-function readSubnetEnv(path: string): SubnetEnv {
+function readSubnetEnv(path: string): ForDocker {
   let text: string;
   try {
     text = readFileSync(path, "utf8");
@@ -181,7 +178,7 @@ function readSubnetEnv(path: string): SubnetEnv {
     throw new Error(`${path} can't be read; the agent writes it once it has its subnet`, { cause });
   }
   try {
-    return parseSubnetEnv(text);
+    return parseForDocker(text);
   } catch (cause) {
     throw new Error(`${path} can't be used`, { cause });
   }

@@ -47,8 +47,8 @@ export function renderSubnetFile({ networks, subnets, mtu, ipMasq, devices }: Su
   return `${lines.join("\n")}\n`;
 }
 
-/** @throws Error if there is none */
-function assignmentsIn(text: string): Record<string, string> {
+/** The lines `KEY=value`. @throws Error if there is none */
+export function assignmentsIn(text: string): Record<string, string> {
   const entries = text.split("\n").flatMap((line) => {
     const match = /^\s*([A-Z][A-Z0-9_]*)=(.*?)\s*$/.exec(line);
     return match ? [[match[1], match[2]]] : [];

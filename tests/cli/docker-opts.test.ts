@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { UsageError } from "../../src/base/errors.ts";
-import { foreignRoute, parseDockerOptions, parseSubnetEnv, renderDockerOptions } from "../../src/cli/docker-opts.ts";
+import { foreignRoute, parseDockerOptions, parseForDocker, renderDockerOptions } from "../../src/cli/docker-opts.ts";
 import { executable } from "../support/executable.ts";
 import { Netns, pair } from "../support/netns.ts";
 import { describeInNamespaces } from "../support/requires.ts";
@@ -14,7 +14,7 @@ const MTU = 'DOCKER_OPT_MTU="--mtu=1472"\n';
 const ALL = " --bip=10.1.74.1/24 --ip-masq=true --mtu=1472";
 
 const written = (args: string, env = ENV, before = "") =>
-  renderDockerOptions(parseSubnetEnv(env), parseDockerOptions(args.split(" ").filter(Boolean)), before);
+  renderDockerOptions(parseForDocker(env), parseDockerOptions(args.split(" ").filter(Boolean)), before);
 
 describe("what docker-opts writes is what flannel's script writes", () => {
   test.each([
@@ -40,19 +40,16 @@ describe("what docker-opts writes is what flannel's script writes", () => {
   test("what the environment has stands in front", () => {
     expect(written("-c", ENV, "--debug")).toBe(`DOCKER_OPTS="--debug ${ALL}"\n`);
   });
-
-  test("a value in quotes is read as a shell reads it", () => {
-    expect(written("-i", 'FLANNEL_MTU="1450"\n')).toBe('DOCKER_OPT_MTU="--mtu=1450"\n');
-  });
 });
 
 test.each([
   ["FLANNEL_IPMASQ=maybe\nFLANNEL_MTU=1450", 'FLANNEL_IPMASQ must be true or false, not "maybe"'],
   ["FLANNEL_SUBNET=10.1.74.1", "FLANNEL_SUBNET must be an address with a prefix length"],
   ["FLANNEL_MTU=big", 'FLANNEL_MTU must be a number of bytes, not "big"'],
-  ["", "it has neither FLANNEL_SUBNET nor FLANNEL_MTU"],
+  ["", "it has no line of the form KEY=value"],
+  ["FLANNEL_NETWORK=10.1.0.0/16", "it has neither FLANNEL_SUBNET nor FLANNEL_MTU"],
 ])("a file with %p is refused", (text, message) => {
-  expect(() => parseSubnetEnv(text)).toThrow(message);
+  expect(() => parseForDocker(text)).toThrow(message);
 });
 
 test.each(["-x", "--nonsense", "-f", "more", "-k 1X"])("%p is refused with the way to the help", (args) => {
