@@ -52,7 +52,7 @@ describeWithKubectl("the manifest applied over flannel, under the real DaemonSet
     const command = [
       kubeBinary("kube-controller-manager"),
       "--controllers=daemonset",
-      `--kubeconfig=${await cluster.kubeconfig({ token: "admin-of-the-tests" })}`,
+      `--kubeconfig=${admin.kubeconfig}`,
       ...["--leader-elect=false", "--port=0", "--secure-port=0"],
     ];
     controller = Bun.spawn(command, { stdin: "ignore", stdout: "ignore", stderr: "ignore" });

@@ -21,11 +21,12 @@ export function describeWithKubectl(name: string, tests: () => void): void {
 
 /** kubectl as an administrator of a cluster. */
 export class Kubectl {
-  readonly #kubeconfig: string;
+  /** path of a file, which others who need an administrator's rights may use as well */
+  readonly kubeconfig: string;
   readonly #ns: Netns | undefined;
 
   private constructor(kubeconfig: string, ns: Netns | undefined) {
-    this.#kubeconfig = kubeconfig;
+    this.kubeconfig = kubeconfig;
     this.#ns = ns;
   }
 
@@ -39,7 +40,7 @@ export class Kubectl {
 
   /** @returns what it printed @throws Error with its stderr if it fails */
   async run(args: readonly string[], input = ""): Promise<string> {
-    return kubectl([`--kubeconfig=${this.#kubeconfig}`, ...args], input, this.#ns);
+    return kubectl([`--kubeconfig=${this.kubeconfig}`, ...args], input, this.#ns);
   }
 
   /** An object as the API server has it. */
