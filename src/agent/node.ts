@@ -2,7 +2,6 @@ import { describeError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import { VERSION } from "../base/version.ts";
 import { chooseExternalInterface } from "../config/choose-interface.ts";
-import { defaultsOff } from "../config/flag-defaults.ts";
 import type { AgentFlags } from "../config/flags.ts";
 import type { ExternalInterface, HostInventory } from "../config/interface.ts";
 import { formatListenAddress } from "../config/listen-address.ts";
@@ -22,6 +21,7 @@ import { readiness } from "../status/readiness.ts";
 import { readPreviousSubnet } from "../status/subnet-file.ts";
 import { Loop, type TurnResult } from "./loop.ts";
 import { ReconcileRecord } from "./record.ts";
+import { RulesKeeper } from "./rules-keeper.ts";
 import { SubnetFileKeeper } from "./subnet-file-keeper.ts";
 
 const log = logger("agent");
@@ -54,6 +54,7 @@ export class Node {
   readonly #stopping = new AbortController();
   readonly #loop = new Loop((causes) => this.#turn(causes));
   readonly #subnetFile: SubnetFileKeeper;
+  readonly #rules: RulesKeeper;
   readonly #previous: ReturnType<typeof readPreviousSubnet>;
   readonly #record = new ReconcileRecord();
   readonly #timers: Timer[] = [];
@@ -74,6 +75,7 @@ export class Node {
   constructor(options: NodeOptions) {
     this.#options = options;
     this.#subnetFile = new SubnetFileKeeper(options.flags.subnetFile, (cause) => this.#loop.mark(cause));
+    this.#rules = new RulesKeeper({ flags: options.flags, onChange: (cause) => this.#loop.mark(cause) });
     this.#previous = readPreviousSubnet(options.flags.subnetFile);
     if (this.#previous.problem !== undefined) log.warn("{problem}", { problem: this.#previous.problem });
   }
@@ -97,7 +99,7 @@ export class Node {
     clearTimeout(this.#pruneTimer);
     this.#subnetFile.stop();
     this.#keeper?.stop();
-    await this.#loop.stop();
+    await Promise.all([this.#loop.stop(), this.#rules.stop()]);
     await this.#watching;
     this.#kernel?.[Symbol.dispose]();
     this.#kernel = undefined;
@@ -116,7 +118,6 @@ export class Node {
         debugAddresses: flags.debugAddresses.map(formatListenAddress),
         healthz: flags.healthz ? formatListenAddress(flags.healthz) : null,
       },
-      defaultsOff: defaultsOff(),
       ...(this.#settings === undefined ? {} : { network: this.#settings.network }),
       networkWarnings: this.#settings?.warnings ?? [],
       ...(this.#external === undefined ? {} : { external: this.#external }),
@@ -127,6 +128,7 @@ export class Node {
       problems: [...this.#problems, ...this.#presentProblems()],
       loop: this.#loop.facts(),
       kernel: { ...this.#record.facts(), fullReads: this.#kernel?.fullReads ?? 0 },
+      rules: this.#rules.facts(),
     };
   }
 
@@ -144,6 +146,7 @@ export class Node {
     const findings: Finding[] = this.#kernel.deviceProblems().map((message) => ({ condition: "device", message }));
     const problem = this.#subnetFile.problem();
     if (problem !== undefined) findings.push({ condition: "subnetFile", message: problem });
+    for (const message of this.#rules.problems()) findings.push({ condition: "rules", message });
     return findings;
   }
 
@@ -178,6 +181,7 @@ export class Node {
     const { own } = keeper;
     // The keeper goes on by itself and tells us; `facts` says how far it is.
     if (own === undefined) return;
+    this.#rules.want(network, own);
     const snapshot = this.#acceptSnapshot(own);
     if (snapshot === undefined) {
       problems.push({

@@ -20,8 +20,6 @@ interface NotYet {
   readonly neutral?: string;
   /** the next step for whoever wants it */
   readonly next?: string;
-  /** only where flanneld's default is not neutral: what stays undone in this build */
-  readonly off?: string;
 }
 
 /** One flag of the agent. */
@@ -85,32 +83,24 @@ export const FLAGS = {
     type: BOOL,
     default: "false",
     usage: "masquerade traffic that leaves the pod network",
-    notYet: { neutral: "false" },
   },
   "ip-masq-fully-random-disable": {
     group: "Network",
     type: BOOL,
     default: "false",
     usage: "masquerade without fully random source ports",
-    notYet: { neutral: "false" },
   },
   "iptables-forward-rules": {
     group: "Network",
     type: BOOL,
     default: "true",
     usage: "accept forwarded traffic of the pod network",
-    notYet: {
-      neutral: "false",
-      next: "leave it out, and see to it that the host forwards the pod network's packets",
-      off: "no rules that accept forwarded traffic of the pod network are made",
-    },
   },
   "iptables-resync": {
     group: "Network",
-    type: int(-INT32_MAX, INT32_MAX),
+    type: int(1, 86_400),
     default: "5",
-    usage: "seconds between checks of the packet filter's rules",
-    notYet: {},
+    usage: "seconds between checks of the packet filter's rules, in iptables and nftables mode",
   },
   "ip-blackhole-route": {
     group: "Network",

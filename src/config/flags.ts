@@ -28,6 +28,11 @@ export interface AgentFlags {
   readonly canReach?: Address;
   readonly publicIPs: PerFamily<Address>;
   readonly ipMasq: boolean;
+  /** with fully random source ports, where that is supported */
+  readonly ipMasqRandomFully: boolean;
+  readonly forwardRules: boolean;
+  /** seconds between checks of the rules */
+  readonly rulesResyncSeconds: number;
   /** where /healthz and /readyz listen besides `debugAddresses` */
   readonly healthz?: TcpAddress;
   /** empty for `off` */
@@ -92,6 +97,9 @@ function agentFlags(values: FlagValues): AgentFlags {
     ...(canReach === undefined ? {} : { canReach }),
     publicIPs,
     ipMasq: values["ip-masq"],
+    ipMasqRandomFully: !values["ip-masq-fully-random-disable"],
+    forwardRules: values["iptables-forward-rules"],
+    rulesResyncSeconds: values["iptables-resync"],
     ...(port === 0 ? {} : { healthz: { kind: "tcp", host: values["healthz-ip"], port } as const }),
     debugAddresses: values["debug-addr"].filter((address) => address !== "off"),
     logFormat: values["log-format"],

@@ -1,4 +1,3 @@
-import { effectiveDefault } from "./flag-defaults.ts";
 import { dashed, envNameOf, FLAG_NAMES, type FlagName, flagSpec } from "./flag-table.ts";
 
 /** `--healthz-port=int`; a boolean's value is optional. */
@@ -9,10 +8,9 @@ function written(name: FlagName): string {
 }
 
 function notes(name: FlagName): string[] {
-  const { repeatable, notYet } = flagSpec(name);
-  const { here, flanneld } = effectiveDefault(name);
+  const { repeatable, notYet, default: value } = flagSpec(name);
   const out: string[] = [];
-  if (here !== undefined) out.push(`default ${here}${flanneld ? ` (flanneld: ${flanneld})` : ""}`);
+  if (value !== undefined) out.push(`default ${value}`);
   if (repeatable) out.push("repeatable");
   const env = envNameOf(name);
   if (env) out.push(env);
@@ -43,12 +41,16 @@ export function flagReferenceMarkdown(): string {
   const rows = [...groups()].flatMap(([group, names]) => [
     ["", `**${group}**`, "", "", ""],
     ...names.map((name) => {
-      const { type, usage, notYet, repeatable } = flagSpec(name);
-      const { here, flanneld } = effectiveDefault(name);
+      const { type, usage, notYet, repeatable, default: value } = flagSpec(name);
       const meaning = `${usage}${repeatable ? "; repeatable" : ""}${notYet ? "; *not available in this build*" : ""}`;
-      const value = here === undefined ? "" : `${code(here)}${flanneld ? `, flanneld ${code(flanneld)}` : ""}`;
       const env = envNameOf(name);
-      return [code(dashed(name)), meaning, code(type.label), value, env ? code(env) : ""];
+      return [
+        code(dashed(name)),
+        meaning,
+        code(type.label),
+        value === undefined ? "" : code(value),
+        env ? code(env) : "",
+      ];
     }),
   ]);
   const head = ["Flag", "Meaning", "Value", "Default", "Environment"];

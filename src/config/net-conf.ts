@@ -35,7 +35,6 @@ export function parseNetConf(
   const refused = [
     ...(fields.EnableIPv6 ? ["EnableIPv6 is not available in this build; leave it out"] : []),
     ...(fields.EnableIPv4 ? [] : ["EnableIPv4: false is not available in this build; leave it out"]),
-    ...(fields.EnableNFTables ? ["EnableNFTables is not available in this build; leave it out"] : []),
   ];
   if (refused.length > 0) throw problem(refused.join("; "));
   const idle = Object.values(RANGE_NAMES[6]).filter((name) => fields[name] !== undefined);
@@ -53,7 +52,7 @@ export function parseNetConf(
   );
   const ranges: PerFamily<NetworkRange> = { 4: range };
   return {
-    config: { ranges, backend },
+    config: { ranges, backend, nftables: fields.EnableNFTables },
     warnings: [...top.warnings, ...idle.map((name) => `${name} is ignored: EnableIPv6 is not set`), ...warnings].map(
       (warning) => `${path}: ${warning}`,
     ),

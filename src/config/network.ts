@@ -30,4 +30,6 @@ export type BackendOptions = VxlanOptions;
 export interface NetworkConfig {
   readonly ranges: PerFamily<NetworkRange>;
   readonly backend: BackendOptions;
+  /** whether the rules are made by nftables instead of iptables */
+  readonly nftables: boolean;
 }

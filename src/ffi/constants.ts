@@ -6,10 +6,12 @@ export const AF_UNIX = 1;
 export const AF_INET = 2;
 export const AF_BRIDGE = 7;
 export const AF_INET6 = 10;
+export const AF_NETLINK = 16;
 export const AF_PACKET = 17;
 export const SOCK_DGRAM = 2;
 export const SOCK_RAW = 3;
 export const SOCK_CLOEXEC = 0o2000000;
+export const SOCK_NONBLOCK = 0o4000;
 export const MSG_DONTWAIT = 0x40;
 
 // asm-generic/socket.h
@@ -20,6 +22,10 @@ export const SO_RCVBUFFORCE = 33;
 // linux/netlink.h
 export const SOL_NETLINK = 270;
 export const NETLINK_ROUTE = 0;
+export const NETLINK_NETFILTER = 12;
+export const NETLINK_ADD_MEMBERSHIP = 1;
+export const NETLINK_DROP_MEMBERSHIP = 2;
+export const NETLINK_NO_ENOBUFS = 5;
 export const NETLINK_CAP_ACK = 10;
 export const NETLINK_EXT_ACK = 11;
 export const NETLINK_GET_STRICT_CHK = 12;
@@ -117,3 +123,8 @@ export const SIOCGIFMTU = 0x8921;
 
 // linux/if_ether.h
 export const ETH_P_ALL = 0x0003;
+
+// linux/in.h
+export const IPPROTO_IP = 0;
+export const IPPROTO_IPV6 = 41;
+export const IPPROTO_RAW = 255;

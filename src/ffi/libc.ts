@@ -6,6 +6,8 @@ import { lazyLibrary } from "./library.ts";
 export const libc = lazyLibrary("libc.so.6", "libc6", {
   __errno_location: { args: [], returns: "ptr" },
   ioctl: { args: ["i32", "usize", "ptr"], returns: "i32" },
+  bind: { args: ["i32", "ptr", "u32"], returns: "i32" },
+  getsockopt: { args: ["i32", "i32", "i32", "ptr", "ptr"], returns: "i32" },
   recv: { args: ["i32", "ptr", "usize", "i32"], returns: "i32" },
   setsockopt: { args: ["i32", "i32", "i32", "ptr", "u32"], returns: "i32" },
   socket: { args: ["i32", "i32", "i32"], returns: "i32" },
@@ -38,11 +40,24 @@ export function setSocketOption(fd: number, level: number, option: number, value
   return libc().setsockopt(fd, level, option, Int32Array.of(value), 4) === 0;
 }
 
+/**
+ * getsockopt(2) into a buffer that also holds what is asked for.
+ * @returns false when the kernel refuses, with `errno()`
+ */
+export function getSocketOption(fd: number, level: number, option: number, buffer: Uint8Array): boolean {
+  return libc().getsockopt(fd, level, option, buffer, Uint32Array.of(buffer.length)) === 0;
+}
+
 /** socket(2). The caller closes the descriptor. */
 export function openSocket(domain: number, type: number, protocol: number): number {
   const fd = libc().socket(domain, type, protocol);
   if (fd < 0) throw new KernelError("open socket", `domain ${domain}`, errno());
   return fd;
+}
+
+/** bind(2) with a whole sockaddr. */
+export function bindSocket(fd: number, address: Uint8Array, object: string): void {
+  if (libc().bind(fd, address, address.length) < 0) throw new KernelError("bind to", object, errno());
 }
 
 /** sendto(2) with a whole sockaddr as the kernel lays it out. */

@@ -3,6 +3,8 @@ import type { NetworkConfig } from "../config/network.ts";
 import type { Desired } from "../desired/desired.ts";
 import type { Lease, Snapshot } from "../lease/lease.ts";
 import type { SourceContact } from "../lease/source.ts";
+import type { PerFamily } from "../net/family.ts";
+import type { Deviations } from "../rules/compare.ts";
 
 /** What the agent knows of itself at one moment. Times are milliseconds since the epoch, durations milliseconds. */
 export interface Facts {
@@ -11,8 +13,6 @@ export interface Facts {
   readonly now: number;
   readonly startedAt: number;
   readonly flags: Readonly<Record<string, unknown>>;
-  /** flags whose default in flanneld is on, and that are off in this build */
-  readonly defaultsOff: readonly { readonly flag: string; readonly reason: string }[];
   readonly network?: NetworkConfig;
   readonly networkWarnings: readonly string[];
   readonly external?: ExternalInterface;
@@ -25,6 +25,7 @@ export interface Facts {
   readonly problems: readonly Finding[];
   readonly loop: LoopFacts;
   readonly kernel: KernelFacts;
+  readonly rules: RulesFacts;
 }
 
 /** One thing that is not right, and where. */
@@ -41,6 +42,7 @@ export type Condition =
   | "device"
   | "subnetFile"
   | "kernel"
+  | "rules"
   | "leaseSource"
   | "peers"
   | "shutdown";
@@ -81,4 +83,27 @@ export interface KernelFacts {
   readonly lastApply?: ApplyFacts;
   /** what the kernel refused in the last reconcile */
   readonly failures: readonly FailureFacts[];
+}
+
+/** The masquerade and forward rules. */
+export interface RulesFacts {
+  readonly mode: "iptables" | "nftables";
+  /** `iptables-nft`, `iptables-legacy`, `nftables`; undefined while none was needed or found */
+  readonly backend?: string;
+  readonly version?: string;
+  readonly inPlace: PerFamily<boolean>;
+  /** how often the packet filter was asked whether anything changed, which costs no process */
+  readonly looks: number;
+  /** how often the rules themselves were read */
+  readonly checks: number;
+  readonly writes: number;
+  /** what others had changed and was mended, since the start, by kind */
+  readonly repaired: Deviations;
+  /** processes started to read and write them */
+  readonly forks: number;
+  readonly lastCheck?: { readonly at: number; readonly durationMs: number };
+  readonly lastWrite?: { readonly at: number; readonly durationMs: number };
+  /** why they are not in place, or don't act as they should */
+  readonly errors: readonly string[];
+  readonly warnings: readonly string[];
 }

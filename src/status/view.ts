@@ -3,7 +3,7 @@ import type { Desired } from "../desired/desired.ts";
 import type { Lease } from "../lease/lease.ts";
 import { type Family, familiesOf } from "../net/family.ts";
 import { formatPrefix } from "../net/prefix.ts";
-import type { Facts } from "./facts.ts";
+import type { Facts, RulesFacts } from "./facts.ts";
 import { readiness } from "./readiness.ts";
 
 /** `/debug/state`: field names in lowerCamelCase, times in RFC 3339, durations in milliseconds. */
@@ -17,7 +17,6 @@ export function debugState(facts: Facts): object {
     readiness: readiness(facts),
     config: {
       flags: facts.flags,
-      offInThisBuild: facts.defaultsOff,
       network: network
         ? Object.fromEntries(
             familiesOf(network.ranges).map((family) => {
@@ -56,6 +55,7 @@ export function debugState(facts: Facts): object {
     },
     lastApply: kernel.lastApply ? { ...kernel.lastApply, at: time(kernel.lastApply.at) } : null,
     failures: kernel.failures,
+    rules: rulesView(facts.rules),
   };
 }
 
@@ -89,6 +89,24 @@ function leaseView(lease: Lease): object {
         ];
       }),
     ),
+  };
+}
+
+function rulesView({ inPlace, lastCheck, lastWrite, ...rules }: RulesFacts): object {
+  return {
+    mode: rules.mode,
+    backend: rules.backend ?? null,
+    version: rules.version ?? null,
+    inPlace: Object.fromEntries(familiesOf(inPlace).map((family) => [familyName(family), inPlace[family] ?? false])),
+    looks: rules.looks,
+    checks: rules.checks,
+    forks: rules.forks,
+    writes: rules.writes,
+    repaired: rules.repaired,
+    lastCheck: lastCheck ? { ...lastCheck, at: time(lastCheck.at) } : null,
+    lastWrite: lastWrite ? { ...lastWrite, at: time(lastWrite.at) } : null,
+    errors: rules.errors,
+    warnings: rules.warnings,
   };
 }
 

@@ -4,6 +4,7 @@ import { benchCni } from "./cni.ts";
 import { benchEtcd } from "./etcd.ts";
 import { benchKernel } from "./kernel.ts";
 import { benchKubernetes } from "./kube.ts";
+import { benchRules } from "./rules.ts";
 import { benchStartup } from "./startup.ts";
 
 /** Each has a folder of its own, and returns figures. */
@@ -13,6 +14,7 @@ const PARTS: Readonly<Record<string, (folder: string) => Promise<object>>> = {
   etcd: benchEtcd,
   kube: benchKubernetes,
   cni: benchCni,
+  rules: benchRules,
 };
 
 async function main(names: readonly string[]): Promise<number> {

@@ -169,7 +169,8 @@ test("help and reference name every flag, its variable and what is not available
   expect(help).toContain(
     "  --iptables-forward-rules\n" +
       "      accept forwarded traffic of the pod network\n" +
-      "      [default false (flanneld: true); FLANNELD_IPTABLES_FORWARD_RULES; not available in this build]\n",
+      "      [default true; FLANNELD_IPTABLES_FORWARD_RULES]\n" +
+      "  --iptables-resync=int\n",
   );
   const columns = reference
     .trimEnd()

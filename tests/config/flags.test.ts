@@ -1,7 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { UsageError } from "../../src/base/errors.ts";
-import { defaultsOff } from "../../src/config/flag-defaults.ts";
 import { envNameOf, FLAG_NAMES, FLAGS, flagSpec } from "../../src/config/flag-table.ts";
 import { type AgentFlags, parseAgentFlags } from "../../src/config/flags.ts";
 import type { Address } from "../../src/net/address.ts";
@@ -31,6 +30,9 @@ const DEFAULTS: AgentFlags = {
   ifaceRegex: [],
   publicIPs: {},
   ipMasq: false,
+  ipMasqRandomFully: true,
+  forwardRules: true,
+  rulesResyncSeconds: 5,
   debugAddresses: [{ kind: "tcp", host: "127.0.0.1", port: 8285 }],
   logFormat: "text",
   verbosity: 0,
@@ -124,7 +126,9 @@ describe("accepted", () => {
     ],
     [["--log-format=json"], { logFormat: "json" }],
     [["--resync=0"], { resyncSeconds: 0 }],
-    [["--ip-masq=false", "--kube-subnet-mgr=F", "--iptables-forward-rules=0"], {}],
+    [["--ip-masq=false", "--kube-subnet-mgr=F", "--iptables-forward-rules=0"], { forwardRules: false }],
+    [["--ip-masq", "--ip-masq-fully-random-disable"], { ipMasq: true, ipMasqRandomFully: false }],
+    [["--iptables-resync=30"], { rulesResyncSeconds: 30 }],
     [["--set-node-network-unavailable=FALSE", "--ip-blackhole-route=f"], {}],
     [["--etcd-endpoints=", "--kube-api-url", "", "--vmodule=", "--public-ipv6="], {}],
     [["--ip-masq", "--ip-masq=false"], {}],
@@ -172,8 +176,8 @@ describe("environment", () => {
     expect(refusal([STORE], { FLANNELD_HEALTHZ_PORT: "http" })).toBe(
       'FLANNELD_HEALTHZ_PORT: --healthz-port must be an integer from 0 to 65535, not "http"',
     );
-    expect(refusal([STORE], { FLANNELD_IP_MASQ: "true" })).toBe(
-      "FLANNELD_IP_MASQ: --ip-masq is not available in this build",
+    expect(refusal([STORE], { FLANNELD_IP_BLACKHOLE_ROUTE: "true" })).toBe(
+      "FLANNELD_IP_BLACKHOLE_ROUTE: --ip-blackhole-route is not available in this build",
     );
   });
 });
@@ -204,6 +208,7 @@ describe("refused", () => {
     [["--subnet-lease-renew-margin=1440"], '--subnet-lease-renew-margin must be an integer from 1 to 1439, not "1440"'],
     [["--public-ip=::1"], '--public-ip must be an IPv4 address, not "::1"'],
     [["--log-format=xml"], '--log-format must be text or json, not "xml"'],
+    [["--iptables-resync=0"], '--iptables-resync must be an integer from 1 to 86400, not "0"'],
     [["--resync=-1"], '--resync must be an integer from 0 to 86400, not "-1"'],
     [["--iface-regex=eth(0"], '--iface-regex must be a regular expression, not "eth(0": missing )'],
     [
@@ -216,24 +221,14 @@ describe("refused", () => {
 });
 
 describe("not available in this build", () => {
-  const values: Record<string, string> = { "iptables-resync": "5" };
   const unavailable = FLAG_NAMES.filter((name) => flagSpec(name).notYet !== undefined);
 
   test("is every flag of a later part", () => {
-    expect(unavailable.sort()).toEqual([
-      "ip-blackhole-route",
-      "ip-masq",
-      "ip-masq-fully-random-disable",
-      "iptables-forward-rules",
-      "iptables-resync",
-      "log_backtrace_at",
-      "public-ipv6",
-      "vmodule",
-    ]);
+    expect(unavailable.sort()).toEqual(["ip-blackhole-route", "log_backtrace_at", "public-ipv6", "vmodule"]);
   });
 
   test.each(unavailable)("--%s", (name) => {
-    const value = values[name] ?? (FLAGS[name].type.bare === undefined ? "2001:db8::1" : "true");
+    const value = FLAGS[name].type.bare === undefined ? "2001:db8::1" : "true";
     expect(refusal([STORE, `--${name}=${value}`])).toStartWith(`--${name} is not available in this build`);
     expect(refusal([STORE], { [`FLANNELD_${name.toUpperCase().replaceAll("-", "_")}`]: value })).toContain(
       `: --${name} is not available in this build`,
@@ -242,13 +237,8 @@ describe("not available in this build", () => {
 
   test("the arguments of flannel's DaemonSet: all in one line", () => {
     expect(refusal(["--ip-masq", "--ip-blackhole-route", "--kube-subnet-mgr", "--healthz-port=8081"])).toBe(
-      "--ip-masq is not available in this build; --ip-blackhole-route is not available in this build",
+      "--ip-blackhole-route is not available in this build",
     );
-  });
-
-  test("defaults that are on in flanneld are told", () => {
-    expect(defaultsOff().map(({ flag }) => flag)).toEqual(["iptables-forward-rules"]);
-    for (const { reason } of defaultsOff()) expect(reason).toContain("not available in this build");
   });
 });
 

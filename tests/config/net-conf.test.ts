@@ -74,6 +74,7 @@ describe("accepted", () => {
           },
         },
         backend: { type: "vxlan", vni: 1, port: undefined, gbp: false, learning: false, mtu: undefined },
+        nftables: false,
       },
       warnings: [],
     });
@@ -82,8 +83,12 @@ describe("accepted", () => {
   test("every option", () => {
     const options = { VNI: 4096, Port: 4789, MTU: 1400, GBP: true, Learning: true, DirectRouting: false };
     const { config, warnings } = parse(
-      conf({ SubnetLen: 26, SubnetMin: "10.244.5.0", SubnetMax: "10.244.6.64", EnableIPv4: true }, options),
+      conf(
+        { SubnetLen: 26, SubnetMin: "10.244.5.0", SubnetMax: "10.244.6.64", EnableIPv4: true, EnableNFTables: true },
+        options,
+      ),
     );
+    expect(config.nftables).toBe(true);
     expect(config.backend).toEqual({ type: "vxlan", vni: 4096, port: 4789, gbp: true, learning: true, mtu: 1400 });
     expect(config.ranges[4]).toMatchObject({ subnetLength: 26, subnetMin: "10.244.5.0", subnetMax: "10.244.6.64" });
     expect(warnings).toEqual([]);
@@ -166,7 +171,6 @@ describe("refused", () => {
     [conf({ EnableIPv4: "yes" }), 'EnableIPv4 must be true or false, not "yes"'],
     [conf({ EnableIPv6: true, IPv6Network: "fc00::/48" }), "EnableIPv6 is not available in this build; leave it out"],
     [conf({ EnableIPv4: false }), "EnableIPv4: false is not available in this build; leave it out"],
-    [conf({ EnableNFTables: true }), "EnableNFTables is not available in this build; leave it out"],
     [
       { Network: "10.244.0.0/16" },
       'Backend is missing, which means udp, not available in this build; set "Backend": {"Type": "vxlan"}',

@@ -43,7 +43,7 @@ function exampleNetwork(families: readonly Family[], backend: Partial<VxlanOptio
     const subnetMax = makePrefix(addressFromBigInt(last, family), subnetLength).address;
     return { network, subnetLength, subnetMin: network.address, subnetMax };
   };
-  return { ranges: perFamily(families, range), backend: { ...BACKEND, ...backend } };
+  return { ranges: perFamily(families, range), backend: { ...BACKEND, ...backend }, nftables: false };
 }
 
 /** The `n`th node's subnet, public address and VTEP MAC. */

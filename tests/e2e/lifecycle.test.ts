@@ -329,11 +329,6 @@ describeInNamespaces("an agent in bad and good times", () => {
     await agent.start();
   });
 
-  test("the state says what is off in this build", async () => {
-    const { config } = await overlay.node(1).agent.state();
-    expect(config.offInThisBuild.map(({ flag }) => flag).sort()).toEqual(["iptables-forward-rules"]);
-  });
-
   test("--healthz-port serves the probes, and only those", async () => {
     const agent = await another({ flags: ["--healthz-ip=127.0.0.1", "--healthz-port=10256"] });
     await agent.start();

@@ -39,6 +39,7 @@ export function networkOf(ranges: PerFamily<RangeSample>): NetworkConfig {
   return {
     ranges: { ...(ranges[4] && { 4: range(4, ranges[4]) }), ...(ranges[6] && { 6: range(6, ranges[6]) }) },
     backend: { type: "vxlan", vni: 1, port: undefined, gbp: false, learning: false, mtu: undefined },
+    nftables: false,
   };
 }
 

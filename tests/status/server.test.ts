@@ -17,12 +17,25 @@ function facts(changes: Partial<Facts> = {}): Facts {
     now: NOW,
     startedAt: NOW - 5_000,
     flags: {},
-    defaultsOff: [],
     networkWarnings: [],
     source: { kind: "embedded", location: "/x/leases.db", contact: { lastContactAt: NOW - 1_000 } },
     problems: [],
     loop: { turns: 1, failuresInARow: 0 },
     kernel: { settled: true, pruning: true, fullReads: 1, repaired: {}, driftsFound: 0, failures: [] },
+    rules: {
+      mode: "iptables",
+      backend: "iptables-nft",
+      version: "1.8.9",
+      inPlace: { 4: true },
+      looks: 40,
+      checks: 2,
+      writes: 1,
+      repaired: {},
+      forks: 9,
+      lastCheck: { at: NOW - 1_000, durationMs: 8 },
+      errors: [],
+      warnings: [],
+    },
     ...changes,
   };
 }
@@ -48,6 +61,12 @@ test("ready says why not; an outage of the lease source and refused peers are wa
   expect(warnings).toEqual([
     { condition: "leaseSource", message: "embedded /x/leases.db: last contact 61 s ago: file is not a database" },
   ]);
+  const blocked = readiness(facts({ rules: { ...facts().rules, warnings: ["chain FORWARD drops"] } }));
+  expect(blocked).toEqual({
+    ready: true,
+    reasons: [],
+    warnings: [{ condition: "rules", message: "chain FORWARD drops" }],
+  });
   const many = readiness(
     facts({ kernel: { ...facts().kernel, failures: Array.from({ length: 13 }, (_, n) => failure(n)) } }),
   );
@@ -114,6 +133,12 @@ test("/debug/state is there before anything else is known", async () => {
     leases: [],
     desired: null,
     lastApply: null,
+    rules: {
+      backend: "iptables-nft",
+      inPlace: { ipv4: true },
+      lastCheck: { at: new Date(NOW - 1_000).toISOString(), durationMs: 8 },
+      lastWrite: null,
+    },
     leaseSource: { kind: "embedded", location: "/x/leases.db", error: null },
   });
 });

@@ -25,7 +25,6 @@ const StateBody = v.object({
   rejectedLeases: v.array(v.object({ key: v.string(), reason: v.string() })),
   desired: v.nullable(v.object({ routes: v.number() })),
   externalInterface: v.nullable(v.object({ name: v.string(), mtu: v.number(), publicIPs: v.array(v.string()) })),
-  config: v.object({ offInThisBuild: v.array(v.object({ flag: v.string(), reason: v.string() })) }),
   reconcile: v.object({
     settled: v.boolean(),
     fullReads: v.number(),
@@ -37,6 +36,18 @@ const StateBody = v.object({
     v.object({ durationMs: v.number(), cause: v.string(), done: v.record(v.string(), v.number()) }),
   ),
   failures: v.array(Failure),
+  rules: v.object({
+    mode: v.string(),
+    backend: v.nullable(v.string()),
+    inPlace: v.record(v.string(), v.boolean()),
+    checks: v.number(),
+    forks: v.number(),
+    writes: v.number(),
+    repaired: v.record(v.string(), v.number()),
+    lastCheck: v.nullable(v.object({ durationMs: v.number() })),
+    errors: v.array(v.string()),
+    warnings: v.array(v.string()),
+  }),
 });
 
 export type AgentState = v.InferOutput<typeof StateBody>;
@@ -57,6 +68,8 @@ export interface AgentOptions {
   /** further flags */
   readonly flags?: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
+  /** a shell line that is run first, in a mount namespace of the agent's own: what it mounts, only the agent sees */
+  readonly before?: string;
 }
 
 /** The real executable as the agent of one network namespace. */
@@ -97,8 +110,19 @@ export class TestAgent {
 
   /** Starts it; does not wait. */
   spawn(): void {
-    const { ns, name, store, netConf, leases, iface = ["--iface=eth0"], flags = [], environment = {} } = this.#options;
+    const {
+      ns,
+      name,
+      store,
+      netConf,
+      leases,
+      iface = ["--iface=eth0"],
+      flags = [],
+      environment = {},
+      before,
+    } = this.#options;
     const command = [
+      ...(before === undefined ? [] : ["unshare", "--mount", "sh", "-ec", `${before}; exec "$0" "$@"`]),
       executable(),
       ...(leases ?? [`--lease-store=${store}`, `--net-config-path=${netConf}`]),
       `--subnet-file=${this.subnetFile}`,

@@ -1,0 +1,245 @@
+import { describeError } from "../base/errors.ts";
+import { logger } from "../base/log.ts";
+import type { NetworkConfig } from "../config/network.ts";
+import type { Lease } from "../lease/lease.ts";
+import { type Family, familiesOf, mapFamilies, type PerFamily } from "../net/family.ts";
+import { formatPrefix } from "../net/prefix.ts";
+import { type Deviations, deviates, sumDeviations } from "../rules/compare.ts";
+import type { RulesInput } from "../rules/desired.ts";
+import type { Host } from "../rules/host.ts";
+import { type FilterReport, PacketFilter } from "../rules/packet-filter.ts";
+import type { RulesFacts } from "../status/facts.ts";
+import { Loop, type TurnResult } from "./loop.ts";
+
+const log = logger("rules");
+
+/** Checks for changes by others begin at most once in this time, however often they write. */
+const CHECK_MS = 1_000;
+
+export interface RulesFlags {
+  readonly ipMasq: boolean;
+  readonly ipMasqRandomFully: boolean;
+  readonly forwardRules: boolean;
+  readonly rulesResyncSeconds: number;
+}
+
+export interface RulesKeeperOptions {
+  readonly flags: RulesFlags;
+  /** the rules came into place, or they are not any more */
+  onChange(cause: string): void;
+  /** whose packet filters; this process's unless given */
+  readonly host?: Host;
+}
+
+/** Keeps the masquerade and forward rules as they should be, in a loop of its own: what it forks holds nothing else up. */
+export class RulesKeeper {
+  readonly #options: RulesKeeperOptions;
+  readonly #loop = new Loop((causes) => this.#turn(causes));
+  readonly #stopping = new AbortController();
+  #timer: Timer | undefined;
+  #due: Timer | undefined;
+  #filter: PacketFilter | undefined;
+  #mode: RulesFacts["mode"] = "iptables";
+  #input: RulesInput | undefined;
+  /** what the rules were last kept for */
+  #keptFor: RulesInput | undefined;
+  /** the state of the packet filter that was found to be right, and when that check began, by the monotonic clock */
+  #rightSign: string | undefined;
+  #checkedAt = Number.NEGATIVE_INFINITY;
+  #hasLeftovers = false;
+  #inPlace: PerFamily<boolean> = {};
+  #errors: readonly string[] = ["the rules are not made yet"];
+  #missing: readonly string[] = [];
+  #warnings: readonly string[] = [];
+  #looks = 0;
+  #checks = 0;
+  #writes = 0;
+  #repaired: Deviations = {};
+  #lastCheck: RulesFacts["lastCheck"];
+  #lastWrite: RulesFacts["lastWrite"];
+  #toldProblems = "";
+
+  constructor(options: RulesKeeperOptions) {
+    this.#options = options;
+  }
+
+  /** Has the rules follow from these. Returns at once. */
+  want(network: NetworkConfig, { subnets }: Pick<Lease, "subnets">): void {
+    const { ipMasq, ipMasqRandomFully, forwardRules, rulesResyncSeconds } = this.#options.flags;
+    const input: RulesInput = {
+      networks: mapFamilies(network.ranges, (range) => range.network),
+      subnets,
+      masquerade: ipMasq,
+      randomFully: ipMasqRandomFully,
+      forward: forwardRules,
+    };
+    if (Bun.deepEquals(input, this.#input)) return;
+    this.#input = input;
+    if (this.#filter === undefined) {
+      this.#mode = network.nftables ? "nftables" : "iptables";
+      this.#filter = new PacketFilter(this.#mode, this.#options.host);
+      this.#timer = setInterval(() => this.#resync(), rulesResyncSeconds * 1000);
+    }
+    this.#loop.mark("wanted rules changed");
+  }
+
+  /** Why the rules are not in place, or not known to be. */
+  problems(): string[] {
+    return [...this.#errors, ...this.#missing];
+  }
+
+  facts(): RulesFacts {
+    const backend = this.#filter?.backend;
+    return {
+      mode: this.#mode,
+      ...(backend === undefined ? {} : { backend: backend.name }),
+      ...(backend?.version === undefined ? {} : { version: backend.version }),
+      inPlace: this.#inPlace,
+      looks: this.#looks,
+      checks: this.#checks,
+      writes: this.#writes,
+      repaired: this.#repaired,
+      forks: this.#filter?.forks ?? 0,
+      ...(this.#lastCheck === undefined ? {} : { lastCheck: this.#lastCheck }),
+      ...(this.#lastWrite === undefined ? {} : { lastWrite: this.#lastWrite }),
+      errors: this.problems(),
+      warnings: this.#warnings,
+    };
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    clearInterval(this.#timer);
+    clearTimeout(this.#due);
+    await this.#loop.stop();
+    this.#filter?.[Symbol.dispose]();
+    this.#filter = undefined;
+  }
+
+  #resync(): void {
+    this.#lookAround();
+    if (this.#hasLeftovers) this.#rightSign = undefined;
+    this.#lookForChange("resync");
+  }
+
+  #lookForChange(cause: string): void {
+    const wantsRules = this.#input?.masquerade || this.#input?.forward;
+    if (!wantsRules && this.#keptFor === this.#input && !this.#hasLeftovers) return;
+    // What failed is tried again by itself.
+    if (this.#due !== undefined || this.#loop.facts().failuresInARow > 0 || this.#isRight()) return;
+    this.#due = setTimeout(
+      () => {
+        this.#due = undefined;
+        // It may have been our own writing.
+        if (!this.#isRight()) this.#loop.mark(cause);
+      },
+      Math.max(0, this.#checkedAt + CHECK_MS - performance.now()),
+    );
+  }
+
+  /** Whether nothing changed since the rules were found to be right. From then on the next change is told. */
+  #isRight(): boolean {
+    this.#looks++;
+    try {
+      this.#watchForChange();
+      return this.#rightSign !== undefined && this.#filter?.stateSign() === this.#rightSign;
+    } catch (error) {
+      log.debug("{error}", { error: describeError(error) });
+      return false;
+    }
+  }
+
+  #watchForChange(): void {
+    this.#filter?.watch(() => this.#lookForChange("the packet filter's rules changed"));
+  }
+
+  /** What the host lacks is looked for apart from the rules: neither changes with the other. */
+  #lookAround(): void {
+    const wanted = this.#input?.masquerade || this.#input?.forward;
+    this.#missing = wanted ? (this.#filter?.missing(familiesOf(this.#input?.networks ?? {})) ?? []) : [];
+    this.#tellProblems();
+  }
+
+  async #turn(causes: readonly string[]): Promise<TurnResult> {
+    const input = this.#input;
+    const filter = this.#filter;
+    if (input === undefined || filter === undefined) return { complete: true, undone: false };
+    this.#checkedAt = performance.now();
+    let report: FilterReport | undefined;
+    let failure: string[] = [];
+    try {
+      report = await filter.keep(input, this.#stopping.signal);
+    } catch (error) {
+      failure = [describeError(error)];
+    }
+    if (this.#stopping.signal.aborted) return { complete: true, undone: false };
+    this.#checks++;
+    this.#lastCheck = { at: Date.now(), durationMs: performance.now() - this.#checkedAt };
+    if (report !== undefined) this.#record(report, input, causes);
+    const families = familiesOf(input.networks);
+    this.#inPlace = Object.fromEntries(
+      families.map((family) => [family, report !== undefined && report.families[family]?.error === undefined]),
+    );
+    this.#errors = report === undefined ? failure : errorsOf(report);
+    const leftovers = report?.leftovers.map(describeError) ?? [];
+    this.#warn([...leftovers, ...(report?.warnings ?? (report === undefined ? this.#warnings : []))]);
+    this.#lookAround();
+    const complete = this.#errors.length === 0;
+    this.#rightSign = complete ? report?.sign : undefined;
+    // Old rules that can't be removed are tried again with the next resync.
+    this.#hasLeftovers = leftovers.length > 0;
+    if (complete) this.#keptFor = input;
+    // Changes since the rules were read, and from now on.
+    this.#lookForChange("the packet filter's rules changed");
+    return { complete, undone: false };
+  }
+
+  #record(report: FilterReport, input: RulesInput, causes: readonly string[]): void {
+    for (const what of report.removed) log.info("removed {what}", { what });
+    const families = familiesOf(report.families);
+    const mended = sumDeviations(families.map((family) => report.families[family]?.mended ?? {}));
+    if (!deviates(mended)) return;
+    this.#writes++;
+    const durationMs = Math.max(...families.map((family) => report.families[family]?.writeMs ?? 0));
+    this.#lastWrite = { at: Date.now(), durationMs };
+    // Once they were as wanted, somebody undid what is missing now.
+    const drift = this.#keptFor === input;
+    if (drift) this.#repaired = sumDeviations([this.#repaired, mended]);
+    log.info("{what} the rules of {families} by {backend} in {ms} ms: {mended} ({cause})", {
+      what: drift ? "mended" : "made",
+      families: families.map((family) => describeNetwork(family, input)).join(", "),
+      backend: this.#filter?.backend?.name,
+      ms: durationMs.toFixed(1),
+      mended: Object.entries(mended)
+        .map(([kind, count]) => `${count} ${kind}`)
+        .join(", "),
+      cause: causes.join(", "),
+    });
+  }
+
+  #warn(warnings: readonly string[]): void {
+    for (const warning of warnings) {
+      if (!this.#warnings.includes(warning)) log.warn("{warning}", { warning });
+    }
+    this.#warnings = warnings;
+  }
+
+  #tellProblems(): void {
+    const problems = this.problems().join("; ");
+    if (problems === this.#toldProblems) return;
+    this.#toldProblems = problems;
+    this.#options.onChange(problems === "" ? "the rules are in place" : "the rules are not in place");
+  }
+}
+
+function errorsOf({ families }: FilterReport): string[] {
+  return familiesOf(families).flatMap((family) => {
+    const error = families[family]?.error;
+    return error === undefined ? [] : [`IPv${family}: ${describeError(error)}`];
+  });
+}
+
+function describeNetwork(family: Family, { networks }: RulesInput): string {
+  const network = networks[family];
+  return network === undefined ? `IPv${family}` : formatPrefix(network);
+}

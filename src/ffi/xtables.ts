@@ -1,0 +1,126 @@
+import { closeSync, readFileSync } from "node:fs";
+import { constants } from "node:os";
+import type { Family } from "../net/family.ts";
+import { AF_INET, AF_INET6, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_RAW, SOCK_CLOEXEC, SOCK_RAW } from "./constants.ts";
+import { KernelError } from "./errors.ts";
+import { errno, getSocketOption, openSocket } from "./libc.ts";
+import { u16, u32 } from "./libnl/wire.ts";
+
+// linux/netfilter_ipv4/ip_tables.h, linux/netfilter_ipv6/ip6_tables.h: the same numbers for both
+const SO_GET_INFO = 64;
+const SO_GET_ENTRIES = 65;
+
+/** Where things are in struct ipt_getinfo: the offset of each hook's last rule, the size of all rules. */
+const INFO = { bytes: 84, underflow: 56, size: 80 };
+/** struct ipt_get_entries: the name, the size, then the rules. */
+const ENTRIES = { size: 32, start: 40 };
+/** NF_INET_FORWARD */
+const FORWARD = 2;
+/** struct xt_entry_target stands before a verdict, and this is how NF_DROP is written there. */
+const TARGET_HEADER = 32;
+const VERDICT_DROP = -1;
+
+const LAYOUT = {
+  // struct ipt_entry
+  4: { domain: AF_INET, level: IPPROTO_IP, names: "ip_tables_names", targetOffset: 88, nextOffset: 90, counters: 96 },
+  // struct ip6t_entry
+  6: {
+    domain: AF_INET6,
+    level: IPPROTO_IPV6,
+    names: "ip6_tables_names",
+    targetOffset: 140,
+    nextOffset: 142,
+    counters: 152,
+  },
+} as const;
+const COUNTER_BYTES = 16;
+
+export interface LegacyTable {
+  /** changes with the rules, not with their counters */
+  readonly fingerprint: string;
+  /** what the policy of FORWARD does, if the table has that chain */
+  readonly dropsForwarded: boolean;
+  /** whether a text, such as a chain's name, is anywhere in it */
+  mentions(text: string): boolean;
+}
+
+/** The tables of legacy iptables as the kernel holds them, read without a fork (iptables' libiptc does the same). */
+export class LegacyTables implements Disposable {
+  readonly #layout: (typeof LAYOUT)[Family];
+  readonly #fd: number;
+  #open = true;
+
+  /** In the network namespace that the thread is in. @throws KernelError */
+  constructor(family: Family) {
+    this.#layout = LAYOUT[family];
+    this.#fd = openSocket(this.#layout.domain, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
+  }
+
+  /** The tables that are there. To ask for another one would make it. */
+  names(): string[] {
+    try {
+      return readFileSync(`/proc/thread-self/net/${this.#layout.names}`, "utf8").split("\n").filter(Boolean);
+    } catch (error) {
+      if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
+      throw error;
+    }
+  }
+
+  /** @param table one of `names()` @throws KernelError */
+  read(table: string): LegacyTable {
+    // Whoever replaces the table between the two requests makes the second one fail.
+    for (let attempt = 1; ; attempt++) {
+      const info = this.#named(table, INFO.bytes);
+      this.#get(SO_GET_INFO, info, table);
+      const size = u32(info, INFO.size);
+      const entries = this.#named(table, ENTRIES.start + size);
+      new DataView(entries.buffer).setUint32(ENTRIES.size, size, true);
+      if (getSocketOption(this.#fd, this.#layout.level, SO_GET_ENTRIES, entries)) {
+        const rules = entries.subarray(ENTRIES.start);
+        return {
+          fingerprint: this.#fingerprint(rules),
+          dropsForwarded: this.#dropsForwarded(info, rules),
+          mentions: (text) => Buffer.from(rules.buffer).includes(text),
+        };
+      }
+      const code = errno();
+      if (code !== constants.errno.EAGAIN || attempt >= 5) throw new KernelError("read", `legacy table ${table}`, code);
+    }
+  }
+
+  #named(table: string, bytes: number): Uint8Array<ArrayBuffer> {
+    const buffer = new Uint8Array(bytes);
+    new TextEncoder().encodeInto(table, buffer.subarray(0, 31));
+    return buffer;
+  }
+
+  #get(option: number, buffer: Uint8Array, table: string): void {
+    if (!getSocketOption(this.#fd, this.#layout.level, option, buffer))
+      throw new KernelError("read", `legacy table ${table}`, errno());
+  }
+
+  #fingerprint(rules: Uint8Array): string {
+    const { counters, nextOffset } = this.#layout;
+    for (let at = 0; at + counters + COUNTER_BYTES <= rules.length; ) {
+      rules.fill(0, at + counters, at + counters + COUNTER_BYTES);
+      const length = u16(rules, at + nextOffset);
+      if (length === 0) break;
+      at += length;
+    }
+    return `${rules.length} ${Bun.hash(rules)}`;
+  }
+
+  #dropsForwarded(info: Uint8Array, rules: Uint8Array): boolean {
+    const hooks = u32(info, 32);
+    if ((hooks & (1 << FORWARD)) === 0) return false;
+    const policy = u32(info, INFO.underflow + 4 * FORWARD);
+    const verdict = policy + u16(rules, policy + this.#layout.targetOffset) + TARGET_HEADER;
+    return (u32(rules, verdict) | 0) === VERDICT_DROP;
+  }
+
+  [Symbol.dispose](): void {
+    if (!this.#open) return;
+    this.#open = false;
+    closeSync(this.#fd);
+  }
+}

@@ -1,0 +1,76 @@
+import { compareChain, compareJumps, type Deviations, deviates, sumDeviations } from "./compare.ts";
+import type { FamilyRules, Part } from "./desired.ts";
+import { PARTS } from "./desired.ts";
+import { canonicalSpec, type IptablesActual, type IptablesPlace, jumpSpec, PLACES, ruleSpec } from "./iptables-text.ts";
+
+export interface IptablesChange {
+  /** for `iptables-restore --noflush`; each table that it names is one transaction */
+  readonly input: string;
+  readonly tables: number;
+  readonly deviations: Deviations;
+}
+
+/**
+ * What makes one family's rules those wanted, or undefined if they are. Chains are ours as a whole and get their rules
+ * anew; of the built-in chains only jumps to ours are touched. Pure.
+ */
+export function diffIptables(
+  wanted: FamilyRules,
+  actual: Readonly<Record<Part, IptablesActual>>,
+): IptablesChange | undefined {
+  const changes = PARTS.flatMap((part) => {
+    const place = PLACES[part];
+    const rules = wanted[part].map((rule) => ruleSpec(rule, place));
+    const change = rules.length > 0 ? keepPart(place, rules, actual[part]) : removePart(place, actual[part]);
+    return deviates(change.deviations) ? [{ ...change, table: place.table }] : [];
+  });
+  if (changes.length === 0) return undefined;
+  return {
+    input: changes.map(({ table, lines }) => [`*${table}`, ...lines, "COMMIT", ""].join("\n")).join(""),
+    tables: changes.length,
+    deviations: sumDeviations(changes.map(({ deviations }) => deviations)),
+  };
+}
+
+interface PartChange {
+  readonly lines: readonly string[];
+  readonly deviations: Deviations;
+}
+
+function keepPart(place: IptablesPlace, rules: readonly string[], actual: IptablesActual): PartChange {
+  const jump = jumpSpec(place);
+  const chain = compareChain(rules.map(canonicalSpec), actual.rules?.map(canonicalSpec));
+  const jumps = compareJumps(canonicalSpec(jump), actual.jumps.map(canonicalSpec));
+  const right = actual.jumps.filter((spec) => canonicalSpec(spec) === canonicalSpec(jump));
+  const wrong = actual.jumps.filter((spec) => !right.includes(spec));
+  // By its text, as whoever writes meanwhile may move the numbers. That takes the first of several away: the last one
+  // stays, where flannel appended it.
+  const surplus = [...wrong, ...right.slice(1)];
+  return {
+    lines: [
+      // To name a chain makes it, or empties it.
+      ...(deviates(chain) ? [declare(place), ...rules.map((rule) => `-A ${place.chain} ${rule}`)] : []),
+      ...surplus.map((spec) => `-D ${place.hook} ${spec}`),
+      ...(right.length === 0 ? [`-A ${place.hook} ${jump}`] : []),
+    ],
+    deviations: sumDeviations([chain, jumps]),
+  };
+}
+
+function removePart(place: IptablesPlace, { rules, jumps }: IptablesActual): PartChange {
+  return {
+    lines: [
+      ...(rules === undefined ? [] : [declare(place)]),
+      ...jumps.map((spec) => `-D ${place.hook} ${spec}`),
+      ...(rules === undefined ? [] : [`-X ${place.chain}`]),
+    ],
+    deviations: {
+      ...(rules === undefined ? {} : { "chain foreign": 1 }),
+      ...(jumps.length === 0 ? {} : { "jump doubled": jumps.length }),
+    },
+  };
+}
+
+function declare({ chain }: IptablesPlace): string {
+  return `:${chain} - [0:0]`;
+}
