@@ -13,6 +13,7 @@ import { Loop, type TurnResult } from "./loop.ts";
 
 const log = logger("rules");
 
+const NOT_YET = "the rules are not made yet";
 /** Checks for changes by others begin at most once in this time, however often they write. */
 const CHECK_MS = 1_000;
 
@@ -48,7 +49,7 @@ export class RulesKeeper {
   #checkedAt = Number.NEGATIVE_INFINITY;
   #hasLeftovers = false;
   #inPlace: PerFamily<boolean> = {};
-  #errors: readonly string[] = ["the rules are not made yet"];
+  #errors: readonly string[] = [NOT_YET];
   #missing: readonly string[] = [];
   #warnings: readonly string[] = [];
   #looks = 0;
@@ -57,7 +58,7 @@ export class RulesKeeper {
   #repaired: Deviations = {};
   #lastCheck: RulesFacts["lastCheck"];
   #lastWrite: RulesFacts["lastWrite"];
-  #toldProblems = "";
+  #toldProblems = NOT_YET;
 
   constructor(options: RulesKeeperOptions) {
     this.#options = options;
