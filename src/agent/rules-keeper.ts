@@ -53,6 +53,7 @@ export class RulesKeeper {
   #missing: readonly string[] = [];
   #warnings: readonly string[] = [];
   #looks = 0;
+  #lastLookMs: number | undefined;
   #checks = 0;
   #writes = 0;
   #repaired: Deviations = {};
@@ -97,6 +98,7 @@ export class RulesKeeper {
       ...(backend?.version === undefined ? {} : { version: backend.version }),
       inPlace: this.#inPlace,
       looks: this.#looks,
+      ...(this.#lastLookMs === undefined ? {} : { lastLookMs: this.#lastLookMs }),
       checks: this.#checks,
       writes: this.#writes,
       repaired: this.#repaired,
@@ -141,12 +143,15 @@ export class RulesKeeper {
   /** Whether nothing changed since the rules were found to be right. From then on the next change is told. */
   #isRight(): boolean {
     this.#looks++;
+    const started = performance.now();
     try {
       this.#watchForChange();
       return this.#rightSign !== undefined && this.#filter?.stateSign() === this.#rightSign;
     } catch (error) {
       log.debug("{error}", { error: describeError(error) });
       return false;
+    } finally {
+      this.#lastLookMs = performance.now() - started;
     }
   }
 

@@ -4,7 +4,7 @@ import type { Family } from "../net/family.ts";
 import { AF_INET, AF_INET6, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_RAW, SOCK_CLOEXEC, SOCK_RAW } from "./constants.ts";
 import { KernelError } from "./errors.ts";
 import { errno, getSocketOption, openSocket } from "./libc.ts";
-import { u16, u32 } from "./libnl/wire.ts";
+import { textOf, u16, u32 } from "./libnl/wire.ts";
 
 // linux/netfilter_ipv4/ip_tables.h, linux/netfilter_ipv6/ip6_tables.h: the same numbers for both
 const SO_GET_INFO = 64;
@@ -18,6 +18,8 @@ const ENTRIES = { size: 32, start: 40 };
 const FORWARD = 2;
 /** struct xt_entry_target stands before a verdict, and this is how NF_DROP is written there. */
 const TARGET_HEADER = 32;
+const TARGET_NAME = 2;
+const LETTER_E = 0x45;
 const VERDICT_DROP = -1;
 
 const LAYOUT = {
@@ -36,8 +38,8 @@ const LAYOUT = {
 const COUNTER_BYTES = 16;
 
 export interface LegacyTable {
-  /** changes with the rules, not with their counters */
-  readonly fingerprint: string;
+  /** changes with the rules of a chain and the jumps to it; not with their counters, nor with other chains */
+  fingerprint(chain: string): string;
   /** what the policy of FORWARD does, if the table has that chain */
   readonly dropsForwarded: boolean;
   /** whether a text, such as a chain's name, is anywhere in it */
@@ -78,7 +80,7 @@ export class LegacyTables implements Disposable {
       if (getSocketOption(this.#fd, this.#layout.level, SO_GET_ENTRIES, entries)) {
         const rules = entries.subarray(ENTRIES.start);
         return {
-          fingerprint: this.#fingerprint(rules),
+          fingerprint: (chain) => this.#fingerprint(rules, chain),
           dropsForwarded: this.#dropsForwarded(info, rules),
           mentions: (text) => Buffer.from(rules.buffer).includes(text),
         };
@@ -99,15 +101,50 @@ export class LegacyTables implements Disposable {
       throw new KernelError("read", `legacy table ${table}`, errno());
   }
 
-  #fingerprint(rules: Uint8Array): string {
+  #fingerprint(rules: Uint8Array, chain: string): string {
+    const { targetOffset } = this.#layout;
+    let start: number | undefined;
+    let end = rules.length;
+    const jumps = new Map<number, number[]>();
+    for (let at = 0, length = 0; at + targetOffset < rules.length; at += length) {
+      length = u16(rules, at + this.#layout.nextOffset);
+      if (length === 0) break;
+      const target = at + u16(rules, at + targetOffset);
+      // A standard target has no name and holds a verdict, or where it jumps to.
+      const firstLetter = rules[target + TARGET_NAME];
+      if (firstLetter === 0) {
+        const to = u32(rules, target + TARGET_HEADER);
+        if (to < rules.length) jumps.set(to, [...(jumps.get(to) ?? []), at]);
+      } else if (
+        firstLetter === LETTER_E &&
+        textOf(rules.subarray(target + TARGET_NAME, target + TARGET_HEADER)) === "ERROR"
+      ) {
+        // Such a target stands before each chain of a user, with its name, and at the table's end.
+        if (start !== undefined && end === rules.length) end = at;
+        if (textOf(rules.subarray(target + TARGET_HEADER)) === chain) start = at + length;
+      }
+    }
+    if (start === undefined) return "none";
+    const own = this.#withoutCounters(rules.slice(start, end));
+    const toIt = (jumps.get(start) ?? []).map((at) => {
+      const jump = this.#withoutCounters(rules.slice(at, at + u16(rules, at + this.#layout.nextOffset)));
+      // Where the chain lies depends on the chains before it.
+      jump.fill(0, u16(jump, targetOffset) + TARGET_HEADER);
+      return Bun.hash(jump);
+    });
+    return `${Bun.hash(own)} from ${toIt.join(" ")}`;
+  }
+
+  /** Of one or more rules; also without the marks of the kernel that stand before the counters. */
+  #withoutCounters(rules: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
     const { counters, nextOffset } = this.#layout;
     for (let at = 0; at + counters + COUNTER_BYTES <= rules.length; ) {
-      rules.fill(0, at + counters, at + counters + COUNTER_BYTES);
       const length = u16(rules, at + nextOffset);
       if (length === 0) break;
+      rules.fill(0, at + nextOffset + 2, at + counters + COUNTER_BYTES);
       at += length;
     }
-    return `${rules.length} ${Bun.hash(rules)}`;
+    return rules;
   }
 
   #dropsForwarded(info: Uint8Array, rules: Uint8Array): boolean {

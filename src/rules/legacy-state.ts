@@ -1,14 +1,15 @@
 import type { LegacyTable, LegacyTables } from "../ffi/xtables.ts";
 import { FAMILIES, type Family } from "../net/family.ts";
+import { type IptablesPlace, PLACES } from "./iptables-text.ts";
 
-/** The tables in which our rules are. */
-const OURS: readonly string[] = ["filter", "nat"];
+/** The tables in which our rules are, each with our chain. */
+const OURS: readonly IptablesPlace[] = [PLACES.forward, PLACES.masquerade];
 
 /** What legacy iptables has in the kernel, for both families. */
 export class LegacyState implements Disposable {
   readonly #open: (family: Family) => LegacyTables;
   readonly #tables = new Map<Family, LegacyTables>();
-  readonly #seen = new Map<Family, string[]>();
+  readonly #complete = new Set<Family>();
 
   constructor(open: (family: Family) => LegacyTables) {
     this.#open = open;
@@ -18,10 +19,12 @@ export class LegacyState implements Disposable {
     return this.#of(family).names();
   }
 
-  /** A text that changes with the rules of the tables that ours are in. */
+  /** A text that changes with our chains and the jumps to them. */
   fingerprint(families: readonly Family[]): string {
     return families
-      .flatMap((family) => this.#read(family).map(({ name, table }) => `${family} ${name} ${table.fingerprint}`))
+      .flatMap((family) =>
+        this.#read(family).map(({ place, table }) => `${family} ${place.table} ${table.fingerprint(place.chain)}`),
+      )
       .join("; ");
   }
 
@@ -30,12 +33,13 @@ export class LegacyState implements Disposable {
     return this.#read(family).some(({ table }) => table.mentions(text));
   }
 
-  #read(family: Family): { name: string; table: LegacyTable }[] {
+  #read(family: Family): { place: IptablesPlace; table: LegacyTable }[] {
     const tables = this.#of(family);
     // Tables come and stay: once both are there the list, which is a file, need not be read again.
-    const seen = this.#seen.get(family) ?? tables.names().filter((name) => OURS.includes(name));
-    if (seen.length === OURS.length) this.#seen.set(family, seen);
-    return seen.sort().map((name) => ({ name, table: tables.read(name) }));
+    const names = this.#complete.has(family) ? undefined : tables.names();
+    const present = OURS.filter(({ table }) => names?.includes(table) ?? true);
+    if (present.length === OURS.length) this.#complete.add(family);
+    return present.map((place) => ({ place, table: tables.read(place.table) }));
   }
 
   /** The families whose FORWARD chain drops by its policy. */

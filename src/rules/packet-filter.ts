@@ -43,6 +43,8 @@ export class PacketFilter implements Disposable {
   #watch: NftablesWatch | undefined;
   /** that have rules */
   #families: readonly Family[] = [];
+  /** as it was when it was last asked for */
+  #lastSign: string | undefined;
   #cleaned = false;
   #forks = 0;
 
@@ -86,7 +88,10 @@ export class PacketFilter implements Disposable {
 
   /** A text that is another one after any change of the rules where ours are. Costs no fork. @throws KernelError */
   stateSign(): string {
-    return this.hasCounter ? `generation ${this.#netlink().generation()}` : this.#legacy.fingerprint(this.#families);
+    this.#lastSign = this.hasCounter
+      ? `generation ${this.#netlink().generation()}`
+      : this.#legacy.fingerprint(this.#families);
+    return this.#lastSign;
   }
 
   /** What the host lacks for the rules to act as they should. */
@@ -113,8 +118,9 @@ export class PacketFilter implements Disposable {
     const wanted = desiredRules({ ...input, randomFully: input.randomFully && backend?.randomFully === true });
     const families = familiesOf(wanted);
     this.#families = families;
-    // The counter is cheap. Of legacy tables the sign is taken once; after a write it leads to one more check.
-    const once = backend === undefined || this.hasCounter ? undefined : this.stateSign();
+    // The counter is cheap. Legacy tables are long: their sign is that of the last look; after a write it leads to one
+    // more check.
+    const once = backend === undefined || this.hasCounter ? undefined : (this.#lastSign ?? this.stateSign());
     const sign = () => once ?? this.stateSign();
     const reports = (await backend?.ensure(wanted, signal, sign)) ?? {};
     // New rules first, then the old ones: at no time there are none.

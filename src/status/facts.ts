@@ -94,6 +94,8 @@ export interface RulesFacts {
   readonly inPlace: PerFamily<boolean>;
   /** how often the packet filter was asked whether anything changed, which costs no process */
   readonly looks: number;
+  /** of the last one */
+  readonly lastLookMs?: number;
   /** how often the rules themselves were read */
   readonly checks: number;
   readonly writes: number;

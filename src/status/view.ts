@@ -99,6 +99,7 @@ function rulesView({ inPlace, lastCheck, lastWrite, ...rules }: RulesFacts): obj
     version: rules.version ?? null,
     inPlace: Object.fromEntries(familiesOf(inPlace).map((family) => [familyName(family), inPlace[family] ?? false])),
     looks: rules.looks,
+    lastLookMs: rules.lastLookMs ?? null,
     checks: rules.checks,
     forks: rules.forks,
     writes: rules.writes,

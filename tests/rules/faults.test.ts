@@ -188,22 +188,33 @@ describeInNamespaces("beside 10,000 rules of others", () => {
     "COMMIT\n",
   ].join("\n");
 
-  test.each([...MEANS])(`%s: a resync that reads takes less than ${RESYNC_MS} ms`, async (means) => {
+  test.each([...MEANS])(`%s: a resync takes less than ${RESYNC_MS} ms`, async (means) => {
     using on = new FilterHost();
-    await on.sh(`iptables-${means === "legacy" ? "legacy" : "nft"}-restore --noflush`, input);
+    const tables = means === "legacy" ? "legacy" : "nft";
+    await on.sh(`iptables-${tables}-restore --noflush`, input);
     const keeper = new TestKeeper(on, means, { resyncSeconds: 1 });
     await keeper.start();
-    const tables = means === "legacy" ? "legacy" : "nft";
+    const { checks, forks } = await keeper.quiet();
     // The machine may be busy with something else: the best of several counts.
     await eventually(
       async () => {
-        const { checks } = keeper.facts();
+        const before = keeper.facts();
         await on.sh(`iptables-${tables} -t nat -I PREROUTING -j KUBE-SERVICES`);
-        await eventually(() => keeper.facts().checks > checks, { within: 5_000, what: "the change is looked at" });
-        return (keeper.facts().lastCheck?.durationMs ?? Number.POSITIVE_INFINITY) < RESYNC_MS;
+        // Legacy tables are compared as far as they are ours; of nf_tables' the rules are read again.
+        const { looks, lastLookMs, lastCheck } = await eventually(
+          () => {
+            const now = keeper.facts();
+            const isLooked = means === "legacy" ? now.looks > before.looks + 1 : now.checks > before.checks;
+            return isLooked ? now : undefined;
+          },
+          { within: 5_000, what: "the change is looked at" },
+        );
+        expect(looks).toBeGreaterThan(before.looks);
+        return ((means === "legacy" ? lastLookMs : lastCheck?.durationMs) ?? Number.POSITIVE_INFINITY) < RESYNC_MS;
       },
-      { within: 30_000, what: `a check takes less than ${RESYNC_MS} ms` },
+      { within: 30_000, what: `a resync takes less than ${RESYNC_MS} ms` },
     );
+    if (means === "legacy") expect(keeper.facts()).toMatchObject({ checks, forks });
     await keeper.stop();
   });
 });

@@ -13,7 +13,7 @@ const LOOK_MS = 1_000;
 
 interface Tampering {
   readonly what: string;
-  /** shell lines for one family: `$ipt` is the command, `$nat` and `$filter` its tables */
+  /** a shell line for one family, that changes the rules in one step: `$ipt` is the command */
   readonly iptables?: string;
   /** likewise: `$t` is the table */
   readonly nft?: string;
@@ -33,7 +33,7 @@ const tamperings: readonly Tampering[] = [
   },
   {
     what: "two rules swapped",
-    iptables: `rule="$($ipt -t nat -S FLANNEL-POSTRTG 3)"; $ipt -t nat -D FLANNEL-POSTRTG 3; eval "$ipt -t nat \${rule/-A FLANNEL-POSTRTG/-I FLANNEL-POSTRTG 2}"`,
+    iptables: `rule="$($ipt -t nat -S FLANNEL-POSTRTG 3)"; printf '*nat\\n-D FLANNEL-POSTRTG 3\\n-I FLANNEL-POSTRTG 2 %s\\nCOMMIT\\n' "\${rule#-A FLANNEL-POSTRTG }" | $ipt-restore --noflush`,
     nft: "r=$(nft -a list table $t | grep -m1 ' daddr.*return'); nft delete rule $t postrtg handle $(echo $r | sed 's/.*handle //') \\; add rule $t postrtg $(echo $r | sed 's/ # handle.*//')",
     found: ["rules reordered"],
   },
@@ -63,7 +63,7 @@ const tamperings: readonly Tampering[] = [
   },
   {
     what: "a chain deleted, with its jump",
-    iptables: `$ipt -t nat -D POSTROUTING ${SPEC} -j FLANNEL-POSTRTG; $ipt -t nat -F FLANNEL-POSTRTG; $ipt -t nat -X FLANNEL-POSTRTG`,
+    iptables: `printf '*nat\\n-D POSTROUTING ${SPEC} -j FLANNEL-POSTRTG\\n-F FLANNEL-POSTRTG\\n-X FLANNEL-POSTRTG\\nCOMMIT\\n' | $ipt-restore --noflush`,
     nft: "nft flush chain $t postrtg \\; delete chain $t postrtg",
     found: ["chain missing"],
   },
@@ -80,7 +80,7 @@ const tamperings: readonly Tampering[] = [
   { what: "a jump with a condition", iptables: "$ipt -A FORWARD -i eth0 -j FLANNEL-FWD", found: ["jump altered"] },
   {
     what: "the table flushed",
-    iptables: "$ipt -t nat -F; $ipt -t nat -X",
+    iptables: "printf '*nat\\nCOMMIT\\n' | $ipt-restore",
     nft: "nft flush table $t",
     found: ["chain missing", "jump missing"],
     foundByNft: ["rule missing"],
