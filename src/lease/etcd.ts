@@ -1,6 +1,7 @@
 import { posix } from "node:path";
 import { parseNetConf } from "../config/net-conf.ts";
 import type { NetworkConfig } from "../config/network.ts";
+import { familiesOf } from "../net/family.ts";
 import { chooseSubnets } from "./allocate.ts";
 import { Bell } from "./etcd-bell.ts";
 import { EtcdClient } from "./etcd-client.ts";
@@ -112,11 +113,23 @@ class EtcdSource implements LeaseSource {
       const lease = await this.#leases.take(allocation, records, stop);
       if (lease === undefined) continue;
       for (const replica of this.#replicas) replica.probe();
-      return lease;
+      if (allocation.reused !== undefined || (await this.#isAlone(lease, network, stop))) return lease;
     }
     throw new Error(
       `other nodes were faster ${ATTEMPTS} times in a row while a subnet was taken in etcd; trying again`,
     );
+  }
+
+  /**
+   * Whether nobody older claims what a lease does that was just made. One key keeps others from one subnet; of two
+   * subnets, which make one key together, somebody may have taken either with another one meanwhile.
+   */
+  async #isAlone(lease: Lease, network: NetworkConfig, stop: AbortSignal): Promise<boolean> {
+    if (familiesOf(lease.subnets).length < 2) return true;
+    // Not a list that a watch had begun before.
+    const { records } = await this.#client.list(this.#folder, stop);
+    const { leases } = buildSnapshot(this.#decode(records), network, this.#now());
+    return leases.some(({ key }) => key === lease.key);
   }
 
   async renew(own: Lease, signal: AbortSignal): Promise<Lease> {

@@ -2,10 +2,22 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import type { Lease } from "../../src/lease/lease.ts";
 import { LeaseLostError, type LeaseRequest, type LeaseSource, OutOfSubnetsError } from "../../src/lease/source.ts";
 import { encodeAttributes } from "../../src/lease/wire.ts";
+import { type Family, familiesOf } from "../../src/net/family.ts";
+import type { Mac } from "../../src/net/mac.ts";
 import { containsPrefix, overlaps } from "../../src/net/prefix.ts";
 import { eventually } from "../support/wait.ts";
 import { Follower } from "./follower.ts";
-import { attributesOf, macOf, NETWORK, networkOf, prefix, requestOf } from "./samples.ts";
+import {
+  attributesOf,
+  forFamilies,
+  keyOf,
+  macOf,
+  networkOf,
+  networkWith,
+  prefix,
+  requestOf,
+  subnetText,
+} from "./samples.ts";
 
 /** One store, made for one test. The optional parts say what the kind of store can do; what can't be done is not tested. */
 export interface StoreUnderTest extends AsyncDisposable {
@@ -29,12 +41,25 @@ export interface Capabilities {
   readonly expiring: boolean;
 }
 
-/** What every driver must do. `create` makes an empty store. */
+const NAMES: Readonly<Record<string, string>> = { "4": "IPv4", "6": "IPv6", "4,6": "both families" };
+
+/**
+ * What every driver must do, in a network of these families. `create` makes an empty store.
+ * @param families of the sample network; IPv4 first
+ */
 export function leaseSourceContract(
-  name: string,
+  kind: string,
   { allocating, expiring }: Capabilities,
   create: () => Promise<StoreUnderTest>,
+  families: readonly Family[] = [4],
 ): void {
+  const name = `${kind}, ${NAMES[families.join()]}`;
+  const network = networkWith(families);
+  const attributes = (n: number) => attributesOf(n, families);
+  const vtepsWith = (vni: number, mac: Mac) => forFamilies(families, () => ({ vni, mac }));
+  const subnetsOf = (n: number) =>
+    forFamilies(families, (family) => prefix(subnetText(family, n).replace(/-(\d+)$/, "/$1")));
+  const keyWith = (n: number) => keyOf(families, (family) => subnetText(family, n));
   const never = new AbortController().signal;
   let store: StoreUnderTest;
   const opened: LeaseSource[] = [];
@@ -56,15 +81,15 @@ export function leaseSourceContract(
     return source;
   }
 
-  function follow(source = open(), network = NETWORK): Follower {
-    const follower = new Follower(source, network);
+  function follow(source = open(), of = network): Follower {
+    const follower = new Follower(source, of);
     followers.push(follower);
     return follower;
   }
 
   async function acquire(n: number, changes: Partial<LeaseRequest> = {}, source = open()): Promise<Lease> {
     await store.prepare?.(n);
-    return source.acquire(requestOf(n, changes), NETWORK, never);
+    return source.acquire(requestOf(n, changes, families), network, never);
   }
 
   const raw = () => {
@@ -80,17 +105,20 @@ export function leaseSourceContract(
     test("is what the node asked for, with a subnet of the network", async () => {
       const lease = await acquire(1);
       expect(lease).toMatchObject({
-        publicIPs: { 4: "172.31.0.1" },
+        publicIPs: attributes(1).publicIPs,
         backendType: "vxlan",
-        vteps: attributesOf(1).vteps,
+        vteps: attributes(1).vteps,
       });
-      const subnet = lease.subnets[4];
-      expect(subnet && containsPrefix(prefix("10.244.0.0/16"), subnet)).toBe(true);
+      expect(familiesOf(lease.subnets)).toEqual([...families]);
+      for (const family of families) {
+        const [range, subnet] = [network.ranges[family]?.network, lease.subnets[family]];
+        expect(range && subnet && containsPrefix(range, subnet)).toBe(true);
+      }
     });
 
     test("stays the node's when it comes again, with the MAC that is published", async () => {
       const lease = await acquire(1);
-      const again = await acquire(1, { vteps: { 4: { vni: 1, mac: macOf(99) } } });
+      const again = await acquire(1, { vteps: vtepsWith(1, macOf(99)) });
       expect(again).toMatchObject({ key: lease.key, subnets: lease.subnets, vteps: lease.vteps });
     });
 
@@ -98,9 +126,11 @@ export function leaseSourceContract(
       const source = open();
       const lease = await acquire(1, {}, source);
       const follower = follow();
-      const vteps = { 4: { vni: 7, mac: macOf(99) } };
+      const vteps = vtepsWith(7, macOf(99));
       expect(await acquire(1, { vteps }, source)).toMatchObject({ key: lease.key, subnets: lease.subnets, vteps });
-      await follower.until("the new VTEP", ({ leases }) => leases[0]?.vteps[4]?.vni === 7);
+      await follower.until("the new VTEP", ({ leases }) =>
+        families.every((family) => leases[0]?.vteps[family]?.vni === 7),
+      );
       expect(follower.latest?.leases).toMatchObject([{ key: lease.key, vteps }]);
     });
 
@@ -116,7 +146,7 @@ export function leaseSourceContract(
       const source = open();
       const reason = new Error("given up");
       await store.prepare?.(1);
-      await expect(source.acquire(requestOf(1), NETWORK, AbortSignal.abort(reason))).rejects.toBe(reason);
+      await expect(source.acquire(requestOf(1, {}, families), network, AbortSignal.abort(reason))).rejects.toBe(reason);
       expect((await follow().until("any snapshot", () => true)).leases).toEqual([]);
     });
   });
@@ -176,7 +206,7 @@ export function leaseSourceContract(
 
     test("gives a slow reader the latest, not each one in between", async () => {
       const stop = new AbortController();
-      const slow = open().watch(NETWORK, stop.signal)[Symbol.asyncIterator]();
+      const slow = open().watch(network, stop.signal)[Symbol.asyncIterator]();
       expect((await slow.next()).value).toMatchObject({ leases: [] });
       const source = open();
       for (let n = 1; n <= 20; n++) await acquire(n, {}, source);
@@ -195,7 +225,7 @@ export function leaseSourceContract(
       await follower.untilKeys([]);
       await follower[Symbol.asyncDispose]();
       expect(follower.ended).toBe(true);
-      const early = source.watch(NETWORK, AbortSignal.abort())[Symbol.asyncIterator]();
+      const early = source.watch(network, AbortSignal.abort())[Symbol.asyncIterator]();
       expect((await early.next()).done).toBe(true);
       const closed = follow(source);
       await closed.untilKeys([]);
@@ -206,9 +236,22 @@ export function leaseSourceContract(
 
   describe.if(allocating)(`${name}: subnets`, () => {
     test("are given as before if nobody else has them", async () => {
-      const previous = { 4: prefix("10.244.200.0/24") };
-      expect((await acquire(1, { previous })).key).toBe("10.244.200.0-24");
-      expect((await acquire(2, { previous })).key).not.toBe("10.244.200.0-24");
+      const previous = subnetsOf(200);
+      expect((await acquire(1, { previous })).key).toBe(keyWith(200));
+      const { subnets } = await acquire(2, { previous });
+      for (const family of families) expect(subnets[family]).not.toEqual(previous[family] ?? prefix("::/0"));
+    });
+
+    test.if(families.length > 1)("of a family that the lease lacks are added to those that it keeps", async () => {
+      const narrow = networkWith([4]);
+      const wide = networkWith([4, 6]);
+      const source = open();
+      const lease = await source.acquire(requestOf(1), narrow, never);
+      const both = await source.acquire(requestOf(1, { previous: lease.subnets }, [4, 6]), wide, never);
+      expect(both.subnets[4]).toEqual(lease.subnets[4] ?? prefix("::/0"));
+      expect(both.subnets[6]).toBeDefined();
+      const { leases, rejected } = await follow(source, wide).until("a snapshot", () => true);
+      expect([leases.map(({ key }) => key), rejected]).toEqual([[both.key], []]);
     });
 
     test("are never given twice, however many nodes start at once", async () => {
@@ -222,13 +265,16 @@ export function leaseSourceContract(
     });
 
     test("run out, and the error says of what", async () => {
-      const small = networkOf({ 4: { network: "10.244.0.0/24", length: 26 } });
+      const smallest = { 4: { network: "10.244.0.0/24", length: 26 }, 6: { network: "fd00:10:244::/62", length: 64 } };
+      const small = networkOf(forFamilies(families, (family) => smallest[family]));
       const source = open();
       const leases: Lease[] = [];
-      for (let n = 1; n <= 3; n++) leases.push(await source.acquire(requestOf(n), small, never));
-      const fourth = () => source.acquire(requestOf(4), small, never);
+      for (let n = 1; n <= 3; n++) leases.push(await source.acquire(requestOf(n, {}, families), small, never));
+      const fourth = () => source.acquire(requestOf(4, {}, families), small, never);
       await expect(fourth()).rejects.toThrow(OutOfSubnetsError);
-      await expect(fourth()).rejects.toThrow("10.244.0.64 to 10.244.0.192");
+      await expect(fourth()).rejects.toThrow(
+        families.includes(4) ? "10.244.0.64 to 10.244.0.192" : "fd00:10:244:1:: to fd00:10:244:3::",
+      );
       expect(source.contact.error).toBeUndefined();
       await store.remove(leases[1]?.key ?? "");
       expect((await fourth()).key).toBe(leases[1]?.key ?? "");
@@ -237,10 +283,14 @@ export function leaseSourceContract(
     test("of a lease that does not fit a changed network are given up", async () => {
       const source = open();
       const lease = await acquire(1, {}, source);
-      const network = networkOf({ 4: { network: "10.99.0.0/16" } });
-      const moved = await source.acquire(requestOf(1, { previous: lease.subnets }), network, never);
-      expect(moved.key).toStartWith("10.99.");
-      expect((await follow(source, network).until("a snapshot", () => true)).rejected).toEqual([]);
+      const other = { 4: { network: "10.99.0.0/16" }, 6: { network: "fd00:99::/48" } };
+      const changed = networkOf(forFamilies(families, (family) => other[family]));
+      const moved = await source.acquire(requestOf(1, { previous: lease.subnets }, families), changed, never);
+      for (const family of families) {
+        const subnet = moved.subnets[family];
+        expect(subnet && containsPrefix(prefix(other[family].network), subnet)).toBe(true);
+      }
+      expect((await follow(source, changed).until("a snapshot", () => true)).rejected).toEqual([]);
     });
   });
 
@@ -248,18 +298,20 @@ export function leaseSourceContract(
     test("that make no sense are rejected with a reason while the good ones go on", async () => {
       const good = await acquire(1);
       const follower = follow();
+      const outside = { 4: "10.245.0.0-24", 6: "fd00:10:245::-64" };
+      const withHostBits = { 4: "10.244.217.5-24", 6: "fd00:10:244:d9::5-64" };
+      const group = encodeAttributes(attributes(16)).replaceAll(/"VtepMAC":"02/g, '"VtepMAC":"01');
       const garbage: Readonly<Record<string, string>> = {
-        "10.244.210.0-24": "",
-        "10.244.211.0-24": "\0\u{1f980} not JSON",
-        "10.244.212.0-24": "null",
-        "10.244.213.0-24": "{}",
-        "10.244.214.0-24": '{"PublicIP":"x","BackendType":"vxlan"}',
-        "10.244.215.0-24":
-          '{"PublicIP":"172.31.9.9","BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"01:00:00:00:00:00"}}',
-        "10.244.216.0-24": encodeAttributes(attributesOf(1)),
-        "10.244.217.5-24": encodeAttributes(attributesOf(17)),
-        "10.245.0.0-24": encodeAttributes(attributesOf(18)),
-        "not-a-subnet": encodeAttributes(attributesOf(19)),
+        [keyWith(210)]: "",
+        [keyWith(211)]: "\0\u{1f980} not JSON",
+        [keyWith(212)]: "null",
+        [keyWith(213)]: "{}",
+        [keyWith(214)]: '{"PublicIP":"x","PublicIPv6":"x","BackendType":"vxlan"}',
+        [keyWith(215)]: group,
+        [keyWith(216)]: encodeAttributes(attributes(1)),
+        [keyOf(families, (family) => withHostBits[family])]: encodeAttributes(attributes(17)),
+        [keyOf(families, (family) => outside[family])]: encodeAttributes(attributes(18)),
+        "not-a-subnet": encodeAttributes(attributes(19)),
       };
       for (const [key, value] of Object.entries(garbage)) await raw().putRaw(key, value);
       const isRight = ({ rejected }: { rejected: readonly unknown[] }) => rejected.length === 10;
@@ -268,7 +320,7 @@ export function leaseSourceContract(
       expect(snapshot.rejected.map(({ key }) => key).sort()).toEqual(Object.keys(garbage).sort());
       for (const { reason } of snapshot.rejected) expect(reason).not.toBe("");
       // What they name is nobody's to give away, and the next node gets something else.
-      const next = await acquire(2, { previous: { 4: prefix("10.244.210.0/24") } });
+      const next = await acquire(2, { previous: subnetsOf(210) });
       expect(Object.keys(garbage)).not.toContain(next.key);
       await follower.untilKeys([good.key, next.key]);
     });
@@ -276,15 +328,15 @@ export function leaseSourceContract(
     test("of another backend type are leases without a VTEP", async () => {
       const follower = follow();
       await follower.untilKeys([]);
-      await raw().putRaw("10.244.5.0-24", encodeAttributes({ ...attributesOf(1), backendType: "host-gw", vteps: {} }));
-      const { leases } = await follower.untilKeys(["10.244.5.0-24"]);
-      expect(leases).toMatchObject([{ backendType: "host-gw", vteps: {}, publicIPs: { 4: "172.31.0.1" } }]);
+      await raw().putRaw(keyWith(5), encodeAttributes({ ...attributes(1), backendType: "host-gw", vteps: {} }));
+      const { leases } = await follower.untilKeys([keyWith(5)]);
+      expect(leases).toMatchObject([{ backendType: "host-gw", vteps: {}, publicIPs: attributes(1).publicIPs }]);
     });
 
     test("over our own are noticed: the lease is lost, and can be taken anew", async () => {
       const source = open();
       const lease = await acquire(1, {}, source);
-      await raw().putRaw(lease.key, encodeAttributes(attributesOf(2)));
+      await raw().putRaw(lease.key, encodeAttributes(attributes(2)));
       await expect(source.renew(lease, never)).rejects.toThrow(LeaseLostError);
       const again = await acquire(1, { previous: lease.subnets }, source);
       expect(again.key).not.toBe(lease.key);

@@ -1,4 +1,7 @@
 import { leaseSourceContract } from "./contract.ts";
 import { EmbeddedSample } from "./embedded-sample.ts";
 
-leaseSourceContract("embedded store", { allocating: true, expiring: true }, async () => new EmbeddedSample());
+for (const families of [[4], [6], [4, 6]] as const) {
+  const capabilities = { allocating: true, expiring: true };
+  leaseSourceContract("embedded store", capabilities, async () => new EmbeddedSample(), families);
+}

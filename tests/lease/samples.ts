@@ -43,7 +43,22 @@ export function networkOf(ranges: PerFamily<RangeSample>): NetworkConfig {
   };
 }
 
-export const NETWORK = networkOf({ 4: { network: "10.244.0.0/16" } });
+const SAMPLE_NETWORKS: Readonly<Record<Family, RangeSample>> = {
+  4: { network: "10.244.0.0/16" },
+  6: { network: "fd00:10:244::/48" },
+};
+
+/** `make`'s values for the families that are asked for. */
+export function forFamilies<T>(families: readonly Family[], make: (family: Family) => T): PerFamily<T> {
+  const values: PerFamily<T> = {};
+  for (const family of families) values[family] = make(family);
+  return values;
+}
+
+export const networkWith = (families: readonly Family[]): NetworkConfig =>
+  networkOf(forFamilies(families, (family) => SAMPLE_NETWORKS[family]));
+
+export const NETWORK = networkWith([4]);
 
 /** Stands for reading net-conf.json. */
 export const readSampleNetwork = async (): Promise<{ config: NetworkConfig; warnings: string[] }> => ({
@@ -51,13 +66,27 @@ export const readSampleNetwork = async (): Promise<{ config: NetworkConfig; warn
   warnings: [],
 });
 
+/** The `n`th subnet of a sample network, as flannel's key has it. */
+export const subnetText = (family: Family, n: number): string =>
+  family === 4 ? `10.244.${n}.0-24` : `fd00:10:244:${n.toString(16)}::-64`;
+
+/** flannel's key of those subnets: what there is of IPv4, `&`, and IPv6. */
+export function keyOf(families: readonly Family[], part: (family: Family) => string): string {
+  if (!families.includes(6)) return part(4);
+  return `${families.includes(4) ? part(4) : "0.0.0.0-0"}&${part(6)}`;
+}
+
 /** What node number `n` publishes. */
-export function attributesOf(n: number): LeaseAttributes {
+export function attributesOf(n: number, families: readonly Family[] = [4]): LeaseAttributes {
+  const hosts: Readonly<Record<Family, string>> = {
+    4: `172.31.${n >> 8}.${n & 255}`,
+    6: `2001:db8::${n.toString(16)}`,
+  };
   return {
     node: `node-${n}`,
-    publicIPs: { 4: address(`172.31.${n >> 8}.${n & 255}`) },
+    publicIPs: forFamilies(families, (family) => address(hosts[family])),
     backendType: "vxlan",
-    vteps: { 4: { vni: 1, mac: macOf(n) } },
+    vteps: forFamilies(families, () => ({ vni: 1, mac: macOf(n) })),
   };
 }
 
@@ -65,8 +94,12 @@ export function macOf(n: number): Mac {
   return mac(`02:00:00:${[16, 8, 0].map((shift) => ((n >> shift) & 255).toString(16).padStart(2, "0")).join(":")}`);
 }
 
-export function requestOf(n: number, changes: Partial<LeaseRequest> = {}): LeaseRequest {
-  return { ...attributesOf(n), previous: {}, ...changes };
+export function requestOf(
+  n: number,
+  changes: Partial<LeaseRequest> = {},
+  families: readonly Family[] = [4],
+): LeaseRequest {
+  return { ...attributesOf(n, families), previous: {}, ...changes };
 }
 
 /** The lease of node `n` for a subnet given as `10.244.1.0/24`. */

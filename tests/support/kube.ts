@@ -30,6 +30,8 @@ export interface KubeOptions {
   readonly place?: { readonly ns: Netns; readonly address: string };
   /** what kube-controller-manager cuts podCIDRs from; without it there is none, and no Node gets one by itself */
   readonly clusterCIDR?: string;
+  /** Nodes may have podCIDRs of both families, which was an option at first */
+  readonly dualStack?: boolean;
 }
 
 interface ServerProcess {
@@ -98,6 +100,7 @@ export class KubeCluster implements AsyncDisposable {
   async #start(): Promise<void> {
     const { place, clusterCIDR } = this.#options;
     const { folder } = this;
+    const dualStack = this.#options.dualStack ? ["--feature-gates=IPv6DualStack=true"] : [];
     this.#authority = await Authority.create(folder.path, "cluster-ca");
     const server = await this.#authority.issue("apiserver", [`IP:${this.#address}`, "IP:127.0.0.1", "DNS:kubernetes"]);
     this.#certificate = server;
@@ -125,6 +128,7 @@ export class KubeCluster implements AsyncDisposable {
       "--authorization-mode=Node,RBAC",
       "--allow-privileged=true",
       "--disable-admission-plugins=ServiceAccount",
+      ...dualStack,
     ]);
     await this.serving();
     await this.#makeAccount();
@@ -134,6 +138,7 @@ export class KubeCluster implements AsyncDisposable {
       "--allocate-node-cidrs",
       `--cluster-cidr=${clusterCIDR}`,
       `--kubeconfig=${await this.kubeconfig({ token: ADMIN })}`,
+      ...dualStack,
       "--leader-elect=false",
       "--port=0",
       "--secure-port=0",
