@@ -20,6 +20,7 @@ import type { Facts, Finding } from "../status/facts.ts";
 import { readiness } from "../status/readiness.ts";
 import { readPreviousSubnet } from "../status/subnet-file.ts";
 import { Loop, type TurnResult } from "./loop.ts";
+import { PlanSettingsKeeper } from "./plan-settings.ts";
 import { ReconcileRecord } from "./record.ts";
 import { RulesKeeper } from "./rules-keeper.ts";
 import { SubnetFileKeeper } from "./subnet-file-keeper.ts";
@@ -32,7 +33,7 @@ const log = logger("agent");
  */
 const PRUNE_HOLD_MS = 10_000;
 
-const inputKeys = ["network", "external", "own", "leases"] as const;
+const inputKeys = ["settings", "network", "external", "own", "leases"] as const;
 
 export interface NodeOptions {
   readonly flags: AgentFlags;
@@ -57,6 +58,7 @@ export class Node {
   readonly #rules: RulesKeeper;
   readonly #previous: ReturnType<typeof readPreviousSubnet>;
   readonly #record = new ReconcileRecord();
+  readonly #planSettings: PlanSettingsKeeper;
   readonly #timers: Timer[] = [];
   #pruneTimer: Timer | undefined;
   readonly #randomMacs: PerFamily<Mac> = {};
@@ -74,6 +76,7 @@ export class Node {
 
   constructor(options: NodeOptions) {
     this.#options = options;
+    this.#planSettings = new PlanSettingsKeeper(options.flags);
     this.#subnetFile = new SubnetFileKeeper(options.flags.subnetFile, (cause) => this.#loop.mark(cause));
     this.#rules = new RulesKeeper({ flags: options.flags, onChange: (cause) => this.#loop.mark(cause) });
     this.#previous = readPreviousSubnet(options.flags.subnetFile);
@@ -127,7 +130,11 @@ export class Node {
       ...(this.#planned === undefined ? {} : { desired: this.#planned.desired }),
       problems: [...this.#problems, ...this.#presentProblems()],
       loop: this.#loop.facts(),
-      kernel: { ...this.#record.facts(), fullReads: this.#kernel?.fullReads ?? 0 },
+      kernel: {
+        ...this.#record.facts(),
+        fullReads: this.#kernel?.fullReads ?? 0,
+        links: [...(this.#kernel?.known?.links.values() ?? [])],
+      },
       rules: this.#rules.facts(),
     };
   }
@@ -190,7 +197,8 @@ export class Node {
       });
       return;
     }
-    const { desired, delta } = this.#plan({ network, external, own, leases: snapshot.leases });
+    const chosen = this.#planSettings.settings(external, (name) => kernel.driverOf(name));
+    const { desired, delta } = this.#plan({ settings: chosen, network, external, own, leases: snapshot.leases });
     const prune = this.#mayPrune(own.createdAt);
     this.#record.add(causes, desired, prune, await kernel.reconcile(desired, { prune }, delta));
     if (desired.devices.length === 0) return;
@@ -230,6 +238,10 @@ export class Node {
     const kernel = this.#kernel;
     const actual = kernel?.known;
     if (kernel === undefined || actual === undefined || this.#settings === undefined) return;
+    if (this.#external !== undefined && kernel.isUncertain(this.#external.index)) {
+      this.#loop.mark("addresses of the external interface changed");
+      return;
+    }
     const found = this.#tryExternal(this.#settings, this.#inventory(kernel, actual));
     if (found instanceof Error ? this.#external !== undefined : !Bun.deepEquals(found, this.#external)) {
       this.#loop.mark("external interface changed");

@@ -17,7 +17,7 @@ export class ReconcileRecord {
   #failures: readonly FailureFacts[] = [];
   readonly #repaired: Record<string, number> = {};
 
-  facts(): Omit<KernelFacts, "fullReads"> {
+  facts(): Omit<KernelFacts, "fullReads" | "links"> {
     return {
       settled: this.#settled,
       pruning: this.#pruning,

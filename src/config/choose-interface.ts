@@ -2,7 +2,7 @@ import { type Address, familyOf, parseAddress } from "../net/address.ts";
 import type { Family, PerFamily } from "../net/family.ts";
 import { compileInterfaceRegex } from "./iface-regex.ts";
 import type { ExternalInterface, HostInterface, HostInventory } from "./interface.ts";
-import { usableAddresses } from "./usable-addresses.ts";
+import { canBeSource, usableAddresses } from "./usable-addresses.ts";
 
 /** What the flags say about the external interface. */
 export interface WantedInterface {
@@ -29,6 +29,8 @@ interface Candidate {
 
 /** A candidate, or why there is none. */
 type Lookup = Candidate | string;
+
+const PUBLIC_FLAGS: Readonly<Record<Family, string>> = { 4: "--public-ip", 6: "--public-ipv6" };
 
 /** Our own devices, which flanneld's patterns would match too. */
 const OWN_DEVICE = /^flannel(-v6)?\./;
@@ -77,10 +79,17 @@ function attempts(inventory: HostInventory, wanted: WantedInterface, families: r
     flagged.push({ flag: `--iface-can-reach=${canReach}`, lookup: () => byRoute(inventory, canReach, families) });
   }
   if (flagged.length > 0) return flagged;
-  const published = families.map((family) => publicIPs[family]).find((address) => address !== undefined);
-  const holder = published === undefined ? undefined : holderOf(inventory, published);
-  if (holder !== undefined) return [{ flag: `--public-ip=${published}`, lookup: () => ({ found: holder, by: {} }) }];
-  return [{ flag: "default route", lookup: () => byDefaultRoute(inventory, families) }];
+  const published = families.flatMap((family) => {
+    const address = publicIPs[family];
+    const holder = address && holderOf(inventory, address);
+    return holder ? [{ flag: `${PUBLIC_FLAGS[family]}=${address}`, found: holder }] : [];
+  });
+  const [first, second] = published;
+  if (first === undefined) return [{ flag: "default route", lookup: () => byDefaultRoute(inventory, families) }];
+  const { flag, found } = first;
+  if (second === undefined || second.found === found) return [{ flag, lookup: (): Lookup => ({ found, by: {} }) }];
+  const apart = `${found.name} has it, but ${second.found.name} has ${second.flag}, and one interface has to serve both`;
+  return [{ flag, lookup: (): Lookup => `${apart}; name one with --iface` }];
 }
 
 function holderOf({ interfaces }: HostInventory, address: Address): HostInterface | undefined {
@@ -96,7 +105,8 @@ function byNameOrAddress(inventory: HostInventory, text: string, families: reado
   const family = familyOf(address);
   if (!families.includes(family)) return `the pod network has no IPv${family}`;
   const found = holderOf(inventory, address);
-  return found ? { found, by: { [family]: address } } : "no interface has this address";
+  if (found === undefined) return "no interface has this address";
+  return { found, by: canBeSource(address) ? { [family]: address } : {} };
 }
 
 function byPattern({ interfaces }: HostInventory, text: string, families: readonly Family[]): Lookup {
@@ -123,7 +133,8 @@ function byRoute({ interfaces, towards }: HostInventory, target: Address, famili
   if (towards.local) return "it is an address of this host; name one that lies beyond the interface";
   const found = interfaces.find(({ index }) => index === towards.index);
   if (found === undefined) return "the way to it leads through the pod network itself";
-  return { found, by: towards.source === undefined ? {} : { [family]: towards.source } };
+  const { source } = towards;
+  return { found, by: source !== undefined && canBeSource(source) ? { [family]: source } : {} };
 }
 
 function byDefaultRoute({ interfaces, defaultRoutes }: HostInventory, families: readonly Family[]): Lookup {
@@ -150,11 +161,18 @@ function accept(
     const wanted = publicIPs[family];
     const own = wanted !== undefined && holderOf(inventory, wanted) !== undefined ? wanted : undefined;
     const source = own ?? by[family] ?? usableAddresses(found, family)[0];
-    if (source === undefined) return `interface ${found.name} has no usable IPv${family} address`;
+    if (source === undefined) return noAddress(found, family, families);
     sources[family] = source;
     published[family] = wanted ?? source;
   }
   return { index: found.index, name: found.name, mtu: found.mtu, addresses: sources, publicIPs: published };
+}
+
+function noAddress({ name, addresses }: HostInterface, family: Family, families: readonly Family[]): string {
+  const unusable = addresses.filter((one) => one.family === family).map(({ address }) => address);
+  const only = unusable.length > 0 ? ` (only ${unusable.join(", ")})` : "";
+  const both = families.length > 1 ? ", and one interface has to serve both families" : "";
+  return `interface ${name} has no usable IPv${family} address${only}${both}`;
 }
 
 /** `eth0 (192.168.1.5, fe80::1; IPv4 default route), lo (127.0.0.1)` */

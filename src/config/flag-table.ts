@@ -106,8 +106,13 @@ export const FLAGS = {
     group: "Network",
     type: BOOL,
     default: "false",
-    usage: "keep a blackhole route for the node's own subnet",
-    notYet: { neutral: "false" },
+    usage: "keep a blackhole route for the node's own subnet, behind every other route",
+  },
+  "vxlan-tx-checksum": {
+    group: "Network",
+    type: oneOf("auto", "on", "off"),
+    default: "auto",
+    usage: "checksum offload of the VXLAN devices; auto turns it off where kernel and driver are known bad",
   },
 
   iface: {
@@ -136,7 +141,6 @@ export const FLAGS = {
     group: "External interface",
     type: address(6),
     usage: "IPv6 address that the other nodes send to; else the interface's",
-    notYet: {},
   },
 
   "healthz-ip": {

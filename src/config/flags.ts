@@ -33,6 +33,8 @@ export interface AgentFlags {
   readonly forwardRules: boolean;
   /** seconds between checks of the rules */
   readonly rulesResyncSeconds: number;
+  readonly ipBlackholeRoute: boolean;
+  readonly vxlanTxChecksum: "auto" | "on" | "off";
   /** where /healthz and /readyz listen besides `debugAddresses` */
   readonly healthz?: TcpAddress;
   /** empty for `off` */
@@ -84,6 +86,7 @@ function agentFlags(values: FlagValues): AgentFlags {
   const leaseStore = values["lease-store"];
   const publicIPs: PerFamily<Address> = {};
   if (values["public-ip"] !== undefined) publicIPs[4] = values["public-ip"];
+  if (values["public-ipv6"] !== undefined) publicIPs[6] = values["public-ipv6"];
   const { "healthz-port": port, "iface-can-reach": canReach } = values;
   return {
     help: values.help,
@@ -100,6 +103,8 @@ function agentFlags(values: FlagValues): AgentFlags {
     ipMasqRandomFully: !values["ip-masq-fully-random-disable"],
     forwardRules: values["iptables-forward-rules"],
     rulesResyncSeconds: values["iptables-resync"],
+    ipBlackholeRoute: values["ip-blackhole-route"],
+    vxlanTxChecksum: values["vxlan-tx-checksum"],
     ...(port === 0 ? {} : { healthz: { kind: "tcp", host: values["healthz-ip"], port } as const }),
     debugAddresses: values["debug-addr"].filter((address) => address !== "off"),
     logFormat: values["log-format"],

@@ -53,8 +53,8 @@ export const BackendTypeSchema = v.object({
 
 /** A VNI has 24 bits, but the device's name has to fit into IFNAMSIZ: `flannel.9999999` has 15 characters. */
 const VNI_MAX = 9_999_999;
-/** The smallest IPv4 link (RFC 791) and the 50 bytes of the encapsulation. */
-const UNDERLAY_MTU_MIN = 68 + 50;
+/** Bytes: the smallest link (RFC 791, RFC 8200) and the encapsulation. The kernel has no IPv6 on a smaller one. */
+export const UNDERLAY_MTU_MIN: Readonly<Record<Family, number>> = { 4: 68 + 50, 6: 1280 + 70 };
 
 /** The options of flanneld's VXLAN backend on Linux (Documentation/backends.md). */
 export const VxlanSchema = v.object({
@@ -62,9 +62,9 @@ export const VxlanSchema = v.object({
   Port: v.optional(integer(0, 65_535), 0),
   MTU: v.optional(
     integer(
-      UNDERLAY_MTU_MIN,
+      UNDERLAY_MTU_MIN[4],
       65_535,
-      `an integer from ${UNDERLAY_MTU_MIN} to 65535 (without it, the interface's is taken)`,
+      `an integer from ${UNDERLAY_MTU_MIN[4]} to 65535 (without it, the interface's is taken)`,
     ),
   ),
   GBP: flag,

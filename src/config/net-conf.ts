@@ -1,8 +1,8 @@
 import * as v from "valibot";
-import type { PerFamily } from "../net/family.ts";
+import { FAMILIES, type Family, type PerFamily } from "../net/family.ts";
 import { pickFields } from "./json-fields.ts";
 import { NetConfError } from "./net-conf-error.ts";
-import { BackendTypeSchema, NetConfSchema, VxlanSchema, WINDOWS_ONLY } from "./net-conf-schema.ts";
+import { BackendTypeSchema, NetConfSchema, UNDERLAY_MTU_MIN, VxlanSchema, WINDOWS_ONLY } from "./net-conf-schema.ts";
 import type { NetworkConfig, NetworkRange, VxlanOptions } from "./network.ts";
 import { networkRange, RANGE_NAMES, wholeRange } from "./network-range.ts";
 import { show } from "./schema.ts";
@@ -32,30 +32,29 @@ export function parseNetConf(
   const problem = (what: string, options?: ErrorOptions) => new NetConfError(`${path}: ${what}`, options);
   const top = pickFields(parseObject(text, problem), Object.keys(NetConfSchema.entries), "");
   const fields = check(NetConfSchema, top.known, "", problem);
-  const refused = [
-    ...(fields.EnableIPv6 ? ["EnableIPv6 is not available in this build; leave it out"] : []),
-    ...(fields.EnableIPv4 ? [] : ["EnableIPv4: false is not available in this build; leave it out"]),
-  ];
-  if (refused.length > 0) throw problem(refused.join("; "));
-  const idle = Object.values(RANGE_NAMES[6]).filter((name) => fields[name] !== undefined);
-  const { backend, warnings } = parseBackend(fields.Backend, problem);
+  const families = FAMILIES.filter((family) => fields[`EnableIPv${family}`]);
+  if (families.length === 0) {
+    throw problem("EnableIPv4 and EnableIPv6 are both false; set the one to true whose addresses the pods shall have");
+  }
+  const { backend, warnings } = parseBackend(fields.Backend, families, problem);
   const makeRange = allocating ? networkRange : wholeRange;
-  const range = makeRange(
-    4,
-    {
-      network: fields.Network,
-      subnetLength: fields.SubnetLen,
-      subnetMin: fields.SubnetMin,
-      subnetMax: fields.SubnetMax,
-    },
-    problem,
+  const ranges: PerFamily<NetworkRange> = {};
+  for (const family of families) {
+    const { network, length, min, max } = RANGE_NAMES[family];
+    ranges[family] = makeRange(
+      family,
+      { network: fields[network], subnetLength: fields[length], subnetMin: fields[min], subnetMax: fields[max] },
+      problem,
+    );
+  }
+  const idle = FAMILIES.filter((family) => !families.includes(family)).flatMap((family) =>
+    Object.values(RANGE_NAMES[family])
+      .filter((name) => fields[name] !== undefined)
+      .map((name) => `${name} is ignored: EnableIPv${family} is ${family === 4 ? "false" : "not set"}`),
   );
-  const ranges: PerFamily<NetworkRange> = { 4: range };
   return {
     config: { ranges, backend, nftables: fields.EnableNFTables },
-    warnings: [...top.warnings, ...idle.map((name) => `${name} is ignored: EnableIPv6 is not set`), ...warnings].map(
-      (warning) => `${path}: ${warning}`,
-    ),
+    warnings: [...top.warnings, ...idle, ...warnings].map((warning) => `${path}: ${warning}`),
   };
 }
 
@@ -88,7 +87,11 @@ function check<const S extends v.GenericSchema>(
   throw problem(result.issues.map((issue) => `${where}${v.getDotPath(issue) ?? ""} ${issue.message}`).join("; "));
 }
 
-function parseBackend(given: object | undefined, problem: Problem): { backend: VxlanOptions; warnings: string[] } {
+function parseBackend(
+  given: object | undefined,
+  families: readonly Family[],
+  problem: Problem,
+): { backend: VxlanOptions; warnings: string[] } {
   const advice = 'set "Backend": {"Type": "vxlan"}';
   if (given === undefined) throw problem(`Backend is missing, which means udp, not available in this build; ${advice}`);
   const { Type: type } = check(BackendTypeSchema, pickFields(given, ["Type"], "Backend.").known, "Backend.", problem);
@@ -101,6 +104,9 @@ function parseBackend(given: object | undefined, problem: Problem): { backend: V
   const picked = pickFields(given, names, "Backend.");
   const options = check(VxlanSchema, picked.known, "Backend.", problem);
   if (options.DirectRouting) throw problem("Backend.DirectRouting is not available in this build; leave it out");
+  if (families.includes(6) && options.MTU !== undefined && options.MTU < UNDERLAY_MTU_MIN[6]) {
+    throw problem(`Backend.MTU must be at least ${UNDERLAY_MTU_MIN[6]} with EnableIPv6, not ${options.MTU}`);
+  }
   const windows = WINDOWS_ONLY.filter((name) => picked.known[name] !== undefined);
   return {
     backend: {

@@ -2,6 +2,7 @@ import type { Address } from "../net/address.ts";
 import type { Family, PerFamily } from "../net/family.ts";
 import type { Mac } from "../net/mac.ts";
 import type { Prefix } from "../net/prefix.ts";
+import type { TxChecksum } from "./tx-checksum.ts";
 
 /** A route of ours: to a peer's subnet, through a device named here (its index is known only once it exists). */
 export interface DesiredRoute {
@@ -29,6 +30,7 @@ export interface DesiredDevice {
   readonly local: Address;
   /** ifindex of the underlay */
   readonly underlay: number;
+  readonly txChecksum: TxChecksum;
   /** the device's own address, with the full length (/32, /128), so that no broadcast route comes with it */
   readonly address: Address;
   /** the pod network: no other address of it stays on the device */
@@ -51,6 +53,8 @@ export interface Desired {
   readonly devices: readonly DesiredDevice[];
   /** by destination, as `address/length` */
   readonly routes: ReadonlyMap<string, DesiredRoute>;
+  /** subnets to which packets are dropped unless another route takes them */
+  readonly blackholes: readonly Prefix[];
   /** the pod networks: routes to subnets of them may have been left by flanneld */
   readonly networks: PerFamily<Prefix>;
   readonly skipped: readonly SkippedPeer[];

@@ -3,6 +3,7 @@ import { planVxlan, replanVxlan, type VxlanInput } from "./vxlan.ts";
 
 /** All that the desired state follows from. The leases are sorted by key. */
 export type PlanInput = VxlanInput;
+export type { PlanSettings } from "./vxlan.ts";
 
 /** A desired state, what it was made from, and how it differs from the one before if little changed. */
 export interface Plan {

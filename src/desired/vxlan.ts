@@ -6,8 +6,10 @@ import type { Address } from "../net/address.ts";
 import { ADDRESS_BITS, FAMILIES, type Family, type PerFamily } from "../net/family.ts";
 import type { Mac } from "../net/mac.ts";
 import { formatPrefix, type Prefix } from "../net/prefix.ts";
+import { planBlackholes } from "./blackholes.ts";
 import type { Desired, DesiredDelta, DesiredDevice, DesiredRoute, SkippedPeer } from "./desired.ts";
 import { routeProtocol } from "./route-protocol.ts";
+import type { TxChecksum } from "./tx-checksum.ts";
 
 /** Bytes that the encapsulation takes from each packet: inner Ethernet 14, VXLAN 8, UDP 8, outer IP 20 or 40. */
 const OVERHEAD: Readonly<Record<Family, number>> = { 4: 50, 6: 70 };
@@ -22,7 +24,15 @@ function vxlanMtu(options: VxlanOptions, external: ExternalInterface, family: Fa
   return (options.mtu ?? external.mtu) - OVERHEAD[family];
 }
 
+/** What flags and the machine say beside the network's configuration. */
+export interface PlanSettings {
+  /** --ip-blackhole-route */
+  readonly blackholeRoute: boolean;
+  readonly txChecksum: Readonly<Record<Family, TxChecksum>>;
+}
+
 export interface VxlanInput {
+  readonly settings: PlanSettings;
   readonly network: NetworkConfig;
   readonly external: ExternalInterface;
   readonly own: Lease;
@@ -39,11 +49,11 @@ interface PeerEntries {
 }
 
 /** The desired state of the VXLAN backend: one device for each family, three entries for each peer. */
-export function planVxlan({ network, external, own, leases }: VxlanInput): Desired {
+export function planVxlan({ settings, network, external, own, leases }: VxlanInput): Desired {
   const devices: DesiredDevice[] = [];
   const routes = new Map<string, DesiredRoute>();
   const skipped: SkippedPeer[] = [];
-  const networks: { 4?: Prefix; 6?: Prefix } = {};
+  const networks: PerFamily<Prefix> = {};
   for (const family of FAMILIES) {
     const range = network.ranges[family];
     if (range === undefined) continue;
@@ -80,13 +90,14 @@ export function planVxlan({ network, external, own, leases }: VxlanInput): Desir
       mtu: vxlanMtu(network.backend, external, family),
       local,
       underlay: external.index,
+      txChecksum: settings.txChecksum[family],
       address: subnet.address,
       network: range.network,
       neighbours,
       forwarding,
     });
   }
-  return { devices, routes, networks, skipped };
+  return { devices, routes, blackholes: planBlackholes(own, settings.blackholeRoute), networks, skipped };
 }
 
 /**
@@ -97,10 +108,10 @@ export function replanVxlan(
   before: { readonly input: VxlanInput; readonly desired: Desired },
   input: VxlanInput,
 ): { desired: Desired; delta: DesiredDelta } | undefined {
-  const { network, external, own, leases } = input;
+  const { settings, network, external, own, leases } = input;
   const from = before.desired;
-  if (network !== before.input.network || external !== before.input.external || own !== before.input.own)
-    return undefined;
+  if (settings !== before.input.settings || network !== before.input.network) return undefined;
+  if (external !== before.input.external || own !== before.input.own) return undefined;
   if (from.skipped.length > 0) return undefined;
   const changes = changedLeases(before.input.leases, leases, own.key);
   if (changes === undefined) return undefined;

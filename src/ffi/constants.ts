@@ -75,6 +75,7 @@ export const RT_SCOPE_UNIVERSE = 0;
 export const RT_SCOPE_NOWHERE = 255;
 export const RTN_UNICAST = 1;
 export const RTN_LOCAL = 2;
+export const RTN_BLACKHOLE = 6;
 /** what a route gets that names no protocol: `ip route add` and flanneld */
 export const RTPROT_BOOT = 3;
 export const RTM_F_CLONED = 0x200;
@@ -103,6 +104,8 @@ export const IFLA_VXLAN_GBP = 23;
 export const IFA_ADDRESS = 1;
 export const IFA_LOCAL = 2;
 export const IFA_FLAGS = 8;
+/** for IPv6: the address is used at once, without asking first whether somebody else has it */
+export const IFA_F_NODAD = 0x02;
 export const IFA_F_TEMPORARY = 0x01;
 export const IFA_F_DEPRECATED = 0x20;
 export const IFA_F_PERMANENT = 0x80;

@@ -1,7 +1,8 @@
 import { writeFileSync } from "node:fs";
 import { constants } from "node:os";
+import type { Ethtool } from "../ffi/ethtool.ts";
 import { Batch, type Label } from "../ffi/libnl/batch.ts";
-import { interfaceAddress, NeighbourBuilder, RouteBuilder } from "../ffi/libnl/builders.ts";
+import { blackholeRoute, interfaceAddress, NeighbourBuilder, RouteBuilder } from "../ffi/libnl/builders.ts";
 import { addVxlan, changeLink, deleteLink } from "../ffi/libnl/link.ts";
 import type { Message } from "../ffi/libnl/message.ts";
 import type { NetlinkSocket } from "../ffi/libnl/socket.ts";
@@ -35,6 +36,7 @@ const ALREADY: Partial<Record<Operation["kind"], readonly number[]>> = {
   "address-add": [EEXIST],
   "address-delete": [EADDRNOTAVAIL, ENODEV],
   "route-delete": [ESRCH, ENODEV],
+  "blackhole-delete": [ESRCH],
   "neighbour-delete": [ENOENT, ENODEV],
   "forwarding-delete": [ENOENT, ENODEV],
 };
@@ -44,12 +46,14 @@ const ANY_ADDRESS = "0.0.0.0" as Address;
 /** The only one that changes the kernel. Owns what libnl allocates for it. */
 export class Applier implements Disposable {
   readonly #batch: Batch<Tag>;
+  readonly #ethtool: Ethtool;
   readonly #routes = new Map<Family, RouteBuilder>();
   readonly #neighbours = new Map<Family, NeighbourBuilder>();
   readonly #forwarding = new Map<Family, NeighbourBuilder>();
 
-  constructor(socket: NetlinkSocket) {
+  constructor(socket: NetlinkSocket, ethtool: Ethtool) {
     this.#batch = new Batch(socket);
+    this.#ethtool = ethtool;
   }
 
   /** Applies the operations in their order, many to a send. Between sends the event loop turns. */
@@ -58,6 +62,12 @@ export class Applier implements Disposable {
     for (const operation of operations) {
       let message: Message;
       try {
+        if (operation.kind === "offload-change") {
+          // No message of the batch: what comes before it is to be done before it.
+          this.#flush(failed);
+          this.#ethtool.setTxChecksum(operation.name, operation.txChecksum);
+          continue;
+        }
         message = this.#build(operation);
       } catch (error) {
         failed.push({ operation, error: error instanceof Error ? error : new Error(String(error)) });
@@ -89,7 +99,7 @@ export class Applier implements Disposable {
     }
   }
 
-  #build(operation: Operation): Message {
+  #build(operation: Exclude<Operation, { kind: "offload-change" }>): Message {
     switch (operation.kind) {
       case "link-add":
         return addVxlan({ ...operation.device, up: true, alias: OWN_ALIAS });
@@ -114,6 +124,10 @@ export class Applier implements Disposable {
         const parameters = { ...operation, device: operation.index };
         return operation.kind === "route-replace" ? builder.replace(parameters) : builder.delete(parameters);
       }
+      case "blackhole-replace":
+        return blackholeRoute("replace", operation);
+      case "blackhole-delete":
+        return blackholeRoute("delete", operation);
       case "neighbour-replace":
       case "neighbour-delete": {
         const { index: device, address, mac } = operation;
@@ -171,6 +185,7 @@ function objectOf(operation: Operation): string {
     case "link-add":
       return operation.device.name;
     case "link-change":
+    case "offload-change":
     case "link-delete":
       return operation.name;
     case "address-add":
@@ -178,6 +193,8 @@ function objectOf(operation: Operation): string {
       return `${operation.address}/${operation.length} on ${operation.device}`;
     case "route-replace":
     case "route-delete":
+    case "blackhole-replace":
+    case "blackhole-delete":
       return formatPrefix(operation.destination);
     case "neighbour-replace":
     case "neighbour-delete":

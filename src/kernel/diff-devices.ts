@@ -9,6 +9,8 @@ import { isOwnDevice, OWN_ALIAS } from "./owned.ts";
 import type { Link, VxlanState } from "./state.ts";
 
 const DEFAULT_PORT = 8472;
+/** bytes (RFC 8200) */
+const IPV6_MTU_MIN = 1280;
 
 export interface DeviceDiff {
   /** devices that exist as desired and are up, by name: entries can be put on them */
@@ -94,9 +96,18 @@ function diffLink(device: DesiredDevice, link: Link): LinkOperation[] {
   const { mac, mtu, learning, local, underlay } = device;
   const common = differences<Omit<LinkParameters, "name">>({ mac, mtu, alias: OWN_ALIAS, up: true }, link);
   const vxlan = link.vxlan ? differences({ learning, local, underlay }, link.vxlan) : undefined;
-  return [common, vxlan].flatMap((found) =>
+  const changes = [common, vxlan].flatMap((found): LinkOperation[] =>
     found === undefined ? [] : [{ kind: "link-change", index: link.index, name: link.name, ...found }],
   );
+  return [...changes, ...diffOffload(device, link)];
+}
+
+function diffOffload({ txChecksum: { wanted, why } }: DesiredDevice, link: Link): LinkOperation[] {
+  const { index, name, txChecksum } = link;
+  if (wanted === undefined || txChecksum === undefined || txChecksum === wanted) return [];
+  const [is, not] = wanted ? ["off", "on"] : ["on", "off"];
+  const what = `its checksum offload is ${is}, not ${not}: ${why}`;
+  return [{ kind: "offload-change", index, name, txChecksum: wanted, why: what }];
 }
 
 function differences<T extends LinkChanges>(
@@ -120,7 +131,12 @@ export function diffAddresses(device: DesiredDevice, link: Link, actual: Actual)
   const place = { index: link.index, device: device.name };
   const present = actual.addresses.get(link.index) ?? [];
   if (!present.some((found) => found.address === device.address && found.length === length)) {
-    operations.push({ kind: "address-add", ...place, address: device.address, length, why: "it is missing" });
+    // The kernel refuses it then, and says only that the argument is invalid.
+    const small = device.family === 6 && link.mtu < IPV6_MTU_MIN;
+    const why = small
+      ? `it is missing: IPv6 needs an MTU of ${IPV6_MTU_MIN}, the device has ${link.mtu}`
+      : "it is missing";
+    operations.push({ kind: "address-add", ...place, address: device.address, length, why });
   }
   for (const found of present) {
     if (found.address === device.address && found.length === length) continue;

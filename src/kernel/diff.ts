@@ -4,9 +4,16 @@ import { RTN_UNICAST, RTPROT_BOOT } from "../ffi/constants.ts";
 import type { Address } from "../net/address.ts";
 import type { Mac } from "../net/mac.ts";
 import { containsPrefix } from "../net/prefix.ts";
+import { addBlackhole, blackholeKey, removeBlackholes } from "./diff-blackholes.ts";
 import { diffAddresses, diffDevices } from "./diff-devices.ts";
 import type { Actual, Change } from "./mirror.ts";
-import type { ForwardingOperation, NeighbourOperation, Operation, RouteOperation } from "./operations.ts";
+import type {
+  BlackholeOperation,
+  ForwardingOperation,
+  NeighbourOperation,
+  Operation,
+  RouteOperation,
+} from "./operations.ts";
 import { isOwnDevice } from "./owned.ts";
 import { DEFAULT_METRIC, type ForwardingEntry, type Link, type Neighbour, type Route } from "./state.ts";
 
@@ -48,6 +55,8 @@ export class Comparison {
       const present = this.#actual.routes.get(key);
       if (!this.#isRight(wanted, present?.[0])) adds.push(...this.#replaceRoute(wanted, present ?? []));
     }
+    for (const destination of this.#desired.blackholes)
+      adds.push(...addBlackhole(destination, this.#actual.routes.get(blackholeKey(destination))));
     for (const [key, present] of this.#actual.routes) deletes.push(...this.#removeRoutes(key, present));
     return [...this.#devices.operations, ...adds, ...deletes];
   }
@@ -92,7 +101,12 @@ export class Comparison {
         const wanted = this.#desired.routes.get(change.key);
         const replaced =
           wanted === undefined || this.#isRight(wanted, present[0]) ? [] : this.#replaceRoute(wanted, present);
-        return [...replaced, ...this.#removeRoutes(change.key, present)];
+        const blackhole = this.#desired.blackholes.find((destination) => blackholeKey(destination) === change.key);
+        return [
+          ...replaced,
+          ...(blackhole === undefined ? [] : addBlackhole(blackhole, present)),
+          ...this.#removeRoutes(change.key, present),
+        ];
       }
       case "neighbour": {
         const { link, device } = this.#deviceAt(change.index);
@@ -160,14 +174,17 @@ export class Comparison {
   }
 
   /** Routes of ours that no lease has, and such as stand behind the first of a key, which gets replaced if it is wrong. */
-  #removeRoutes(key: string, present: readonly Route[]): RouteOperation[] {
+  #removeRoutes(key: string, present: readonly Route[]): (RouteOperation | BlackholeOperation)[] {
+    if (!this.#prune) return [];
+    const blackholes = removeBlackholes(key, present, this.#desired);
     const wanted = this.#desired.routes.get(key);
-    if (!this.#prune || (wanted !== undefined && present.length < 2)) return [];
+    if (wanted !== undefined && present.length < 2) return blackholes;
     const index = wanted && this.#devices.ready.get(wanted.device)?.index;
-    return (wanted === undefined ? present : present.slice(1))
+    const routes = (wanted === undefined ? present : present.slice(1))
       .filter((route) => this.#isOwnRoute(route))
       .filter((route) => wanted === undefined || (index !== undefined && !sameAsWanted(wanted, route, index)))
       .map((route) => removeRoute(route, "no lease has it"));
+    return [...blackholes, ...routes];
   }
 
   /**

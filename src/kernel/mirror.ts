@@ -60,6 +60,8 @@ export class Mirror implements Actual {
   readonly neighbours = new Map<number, Map<Address, Neighbour>>();
   readonly forwarding = new Map<number, Map<string, ForwardingEntry>>();
   readonly #networks: PerFamily<Prefix>;
+  /** links whose addresses are to be read by themselves */
+  readonly #uncertain = new Set<number>();
   #stale = false;
 
   /** @param networks the pod networks, whose routes are followed whoever made them */
@@ -79,6 +81,22 @@ export class Mirror implements Actual {
   /** Called when all that a full read has was applied. */
   markComplete(): void {
     this.#stale = false;
+    this.#uncertain.clear();
+  }
+
+  /** Links, by index, whose addresses have to be read: where one came beside others, only the kernel knows the first. */
+  get uncertain(): ReadonlySet<number> {
+    return this.#uncertain;
+  }
+
+  doubtAddresses(index: number): void {
+    if (this.links.has(index)) this.#uncertain.add(index);
+  }
+
+  /** Takes all addresses of a link as the kernel has them, in its order. */
+  setAddresses(index: number, addresses: readonly InterfaceAddress[]): void {
+    this.#uncertain.delete(index);
+    if (this.links.has(index)) this.addresses.set(index, [...addresses]);
   }
 
   apply(event: KernelEvent): Change {
@@ -115,6 +133,7 @@ export class Mirror implements Actual {
       if (before === undefined) return NOTHING;
       this.links.delete(link.index);
       this.addresses.delete(link.index);
+      this.#uncertain.delete(link.index);
       this.neighbours.delete(link.index);
       this.forwarding.delete(link.index);
       this.#dropRoutes(link.index);
@@ -154,7 +173,7 @@ export class Mirror implements Actual {
     } else if (known === undefined) {
       // The choice of the external interface takes the first address. Which one that is now depends on scopes.
       const others = list.some((other) => other.family === value.family);
-      if (others && !this.neighbours.has(value.index)) this.#stale = true;
+      if (others && !this.neighbours.has(value.index)) this.#uncertain.add(value.index);
       list.push(value);
     } else if (Bun.deepEquals(known, value)) return NOTHING;
     else list[at] = value;
@@ -227,6 +246,7 @@ function sameLink(a: Link, b: Link): boolean {
     a.mac === b.mac &&
     a.mtu === b.mtu &&
     a.up === b.up &&
+    a.txChecksum === b.txChecksum &&
     Bun.deepEquals(a.vxlan, b.vxlan)
   );
 }

@@ -3,10 +3,16 @@ import type { LinkChanges } from "../ffi/libnl/link.ts";
 import type { Address } from "../net/address.ts";
 import type { Mac } from "../net/mac.ts";
 import { formatPrefix, type Prefix } from "../net/prefix.ts";
-import { type Change, forwardingKey } from "./mirror.ts";
+import { type Change, forwardingKey, routeKey } from "./mirror.ts";
 
 /** One change of the kernel. Each says why it is needed, for logs and the state. */
-export type Operation = LinkOperation | AddressOperation | RouteOperation | NeighbourOperation | ForwardingOperation;
+export type Operation =
+  | LinkOperation
+  | AddressOperation
+  | RouteOperation
+  | BlackholeOperation
+  | NeighbourOperation
+  | ForwardingOperation;
 
 export type LinkOperation =
   | { readonly kind: "link-add"; readonly device: DesiredDevice; readonly why: string }
@@ -15,6 +21,13 @@ export type LinkOperation =
       readonly index: number;
       readonly name: string;
       readonly changes: LinkChanges;
+      readonly why: string;
+    }
+  | {
+      readonly kind: "offload-change";
+      readonly index: number;
+      readonly name: string;
+      readonly txChecksum: boolean;
       readonly why: string;
     }
   | { readonly kind: "link-delete"; readonly index: number; readonly name: string; readonly why: string };
@@ -34,6 +47,15 @@ export interface RouteOperation {
   readonly gateway: Address | undefined;
   readonly index: number;
   readonly onlink: boolean;
+  readonly protocol: number;
+  readonly why: string;
+}
+
+/** A route whose packets are dropped; its metric is a part of its key. */
+export interface BlackholeOperation {
+  readonly kind: "blackhole-replace" | "blackhole-delete";
+  readonly destination: Prefix;
+  readonly metric: number;
   readonly protocol: number;
   readonly why: string;
 }
@@ -63,6 +85,11 @@ export function placeOf(operation: Operation): Change {
     case "route-replace":
     case "route-delete":
       return { kind: "route", key: formatPrefix(operation.destination) };
+    case "blackhole-replace":
+    case "blackhole-delete": {
+      const { destination, metric: priority } = operation;
+      return { kind: "route", key: routeKey({ destination, priority, tos: 0 }) };
+    }
     case "neighbour-replace":
     case "neighbour-delete":
       return { kind: "neighbour", index: operation.index, address: operation.address };

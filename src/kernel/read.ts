@@ -2,6 +2,7 @@ import { constants } from "node:os";
 import type { HostInventory } from "../config/interface.ts";
 import * as c from "../ffi/constants.ts";
 import { KernelError } from "../ffi/errors.ts";
+import type { Ethtool } from "../ffi/ethtool.ts";
 import { answersOf } from "../ffi/libnl/answer.ts";
 import { Batch, type Label } from "../ffi/libnl/batch.ts";
 import { plainMessage } from "../ffi/libnl/message.ts";
@@ -12,7 +13,7 @@ import type { Prefix } from "../net/prefix.ts";
 import { decodeEvent } from "./decode.ts";
 import { type Actual, Mirror } from "./mirror.ts";
 import { isOwnDevice } from "./owned.ts";
-import type { KernelEvent } from "./state.ts";
+import type { InterfaceAddress, KernelEvent } from "./state.ts";
 
 /** Dumps that were interrupted by changes (NLM_F_DUMP_INTR) are made again this often before it is an error. */
 const ATTEMPTS = 10;
@@ -20,13 +21,14 @@ const ATTEMPTS = 10;
 /**
  * Reads in full what tartan follows: all links and addresses, the main table's routes, and the neighbours and
  * forwarding entries of our devices. Synchronous: about 10 µs an entry.
+ * @param ethtool in the same network namespace as the socket; without it the offloads of our devices stay unknown
  * @throws KernelError
  */
-export function readKernel(socket: NetlinkSocket, networks: PerFamily<Prefix>): Mirror {
+export function readKernel(socket: NetlinkSocket, networks: PerFamily<Prefix>, ethtool?: Ethtool): Mirror {
   const mirror = new Mirror(networks);
   // Where the order within one key matters, a dump has it; so each entry goes behind the ones before.
   const take = (event: KernelEvent): void =>
-    void mirror.apply(event.kind === "route" ? { ...event, place: "last" } : event);
+    void mirror.apply(event.kind === "route" ? { ...event, place: "last" } : withOffloads(event, ethtool));
   using dump = new Dump(socket);
   dump.run(c.RTM_GETLINK, new Uint8Array(16), "links", take);
   dump.run(c.RTM_GETADDR, new Uint8Array(8), "addresses", take);
@@ -47,12 +49,36 @@ export function readKernel(socket: NetlinkSocket, networks: PerFamily<Prefix>): 
   return mirror;
 }
 
+/**
+ * All addresses of one link, in the kernel's order.
+ * @throws KernelError
+ */
+export function readAddresses(socket: NetlinkSocket, index: number): InterfaceAddress[] {
+  using dump = new Dump(socket);
+  // struct ifaddrmsg; kernels before 4.20 don't look at the index and send all.
+  const request = new Uint8Array(8);
+  new DataView(request.buffer).setUint32(4, index, true);
+  const addresses: InterfaceAddress[] = [];
+  dump.run(c.RTM_GETADDR, request, `addresses of link ${index}`, (event) => {
+    if (event.kind === "address" && event.value.index === index) addresses.push(event.value);
+  });
+  return addresses;
+}
+
+/** The event with what rtnetlink does not tell of our devices, as it is now: each change of it is notified all the same. */
+export function withOffloads(event: KernelEvent, ethtool: Ethtool | undefined): KernelEvent {
+  if (ethtool === undefined || event.kind !== "link" || event.deleted || !isOwnDevice(event.value)) return event;
+  const txChecksum = ethtool.txChecksum(event.value.name);
+  return txChecksum === undefined ? event : { ...event, value: { ...event.value, txChecksum } };
+}
+
 /** The host's interfaces for the choice of the external one. Our own devices are left out. */
 export function inventoryOf(actual: Actual): HostInventory {
   const defaultRoutes: PerFamily<number> = {};
   for (const list of actual.routes.values()) {
     for (const route of list) {
-      if (route.destination.length !== 0 || route.index === 0) continue;
+      // `unreachable default` of IPv6 leads to the loopback.
+      if (route.destination.length !== 0 || route.index === 0 || route.type !== c.RTN_UNICAST) continue;
       const best = defaultRoutes[route.family];
       if (best === undefined || route.priority < priorityOf(actual, route.family, best))
         defaultRoutes[route.family] = route.index;

@@ -2,16 +2,18 @@ import { describeError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import type { RouteTowards } from "../config/interface.ts";
 import type { Desired, DesiredDelta } from "../desired/desired.ts";
+import { Ethtool } from "../ffi/ethtool.ts";
 import { NetlinkSocket } from "../ffi/libnl/socket.ts";
-import type { Address } from "../net/address.ts";
+import { type Address, familyOf } from "../net/address.ts";
 import type { PerFamily } from "../net/family.ts";
 import type { Prefix } from "../net/prefix.ts";
 import { Applier, type FailedOperation, labelOf } from "./apply.ts";
 import { Comparison, type DiffOptions } from "./diff.ts";
 import { deviceProblems } from "./diff-devices.ts";
+import { MacChanges } from "./mac-changes.ts";
 import type { Actual, Change, Mirror } from "./mirror.ts";
 import { type Operation, placeOf } from "./operations.ts";
-import { readKernel } from "./read.ts";
+import { readAddresses, readKernel, withOffloads } from "./read.ts";
 import { routeTowards } from "./route-lookup.ts";
 import type { KernelEvent } from "./state.ts";
 import { KernelWatch } from "./watch.ts";
@@ -45,7 +47,9 @@ export class KernelReconciler implements Disposable {
   readonly #handlers: ReconcilerHandlers;
   readonly #networks: PerFamily<Prefix>;
   readonly #socket = new NetlinkSocket({ receiveBuffer: RECEIVE_BUFFER });
-  readonly #applier = new Applier(this.#socket);
+  readonly #ethtool = new Ethtool();
+  readonly #applier = new Applier(this.#socket, this.#ethtool);
+  readonly #macChanges = new MacChanges();
   #watch: KernelWatch | undefined;
   #mirror: Mirror | undefined;
   #wanted: { desired: Desired; options: DiffOptions } | undefined;
@@ -70,9 +74,10 @@ export class KernelReconciler implements Disposable {
     return this.#mirror?.stale ? undefined : this.#mirror;
   }
 
-  /** The state as known; read in full if it is not. */
+  /** The state as known; read in full if it is not, and the addresses of a link by themselves if only those are not. */
   async actual(): Promise<Actual> {
     if (this.#mirror === undefined || this.#mirror.stale) await this.#read();
+    else if (this.#mirror.uncertain.size > 0) await this.#readAddresses(this.#mirror);
     if (this.#mirror === undefined) throw new Error("the kernel's state is not known");
     return this.#mirror;
   }
@@ -87,6 +92,16 @@ export class KernelReconciler implements Disposable {
     } catch (error) {
       return error instanceof Error ? error : new Error(String(error));
     }
+  }
+
+  /** Whether the order of a link's addresses is not known; the next `actual` has it. */
+  isUncertain(index: number): boolean {
+    return this.#mirror?.uncertain.has(index) ?? false;
+  }
+
+  /** The driver of a network interface; undefined where it has none. */
+  driverOf(name: string): string | undefined {
+    return this.#ethtool.driver(name);
   }
 
   /** The next use reads the state in full. */
@@ -122,11 +137,17 @@ export class KernelReconciler implements Disposable {
         const operations = isSame ? comparison.differing(delta) : comparison.all();
         if (operations.length === 0) return report(true, []);
         for (const operation of operations) log.trace("{text}", { text: describe(operation) });
+        this.#macChanges.look(desired, operations);
         const result = await this.#applier.apply(operations);
         failed = result.failed;
         for (const [kind, count] of result.done) done.set(kind, (done.get(kind) ?? 0) + count);
         // What was done comes back as notifications; after the fence the copy has it.
         if (!(await this.#watch?.fence())) this.forget();
+        for (const operation of operations) {
+          // The kernel tells of an IPv6 address only some time after it has it.
+          if (operation.kind === "address-add" && familyOf(operation.address) === 6)
+            this.#mirror?.doubtAddresses(operation.index);
+        }
         if (failed.length === operations.length) break;
         if (await this.#asDesired(operations)) return report(true, []);
       }
@@ -166,15 +187,20 @@ export class KernelReconciler implements Disposable {
       },
     });
     await this.#watch.fence();
-    this.#mirror = readKernel(this.#socket, this.#networks);
+    this.#mirror = readKernel(this.#socket, this.#networks, this.#ethtool);
     this.#fullReads++;
+  }
+
+  async #readAddresses(mirror: Mirror): Promise<void> {
+    await this.#watch?.fence();
+    for (const index of [...mirror.uncertain]) mirror.setAddresses(index, readAddresses(this.#socket, index));
   }
 
   #onEvent(event: KernelEvent): void {
     const mirror = this.#mirror;
     if (mirror === undefined) return;
     const wasStale = mirror.stale;
-    const change = mirror.apply(event);
+    const change = mirror.apply(withOffloads(event, this.#ethtool));
     // Once the state has to be read again, that is what is to be done.
     if (wasStale || change.kind === "nothing") return;
     if (change.kind === "interfaces") this.#handlers.onInterfaces();
@@ -194,6 +220,7 @@ export class KernelReconciler implements Disposable {
   [Symbol.dispose](): void {
     this.#watch?.close();
     this.#applier[Symbol.dispose]();
+    this.#ethtool[Symbol.dispose]();
     this.#socket[Symbol.dispose]();
   }
 }

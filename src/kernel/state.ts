@@ -31,6 +31,8 @@ export interface Link {
   readonly mtu: number;
   readonly up: boolean;
   readonly vxlan: VxlanState | undefined;
+  /** of our devices: whether checksums are left to the hardware; undefined where the kernel does not tell */
+  readonly txChecksum?: boolean;
 }
 
 export interface InterfaceAddress extends Required<HostAddress> {

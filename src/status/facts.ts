@@ -1,6 +1,7 @@
 import type { ExternalInterface } from "../config/interface.ts";
 import type { NetworkConfig } from "../config/network.ts";
 import type { Desired } from "../desired/desired.ts";
+import type { Link } from "../kernel/state.ts";
 import type { Lease, Snapshot } from "../lease/lease.ts";
 import type { SourceContact } from "../lease/source.ts";
 import type { PerFamily } from "../net/family.ts";
@@ -77,6 +78,8 @@ export interface KernelFacts {
   /** whether what is ours and not desired is removed; not right after our lease was made anew */
   readonly pruning: boolean;
   readonly fullReads: number;
+  /** as known; empty while they are to be read again */
+  readonly links: readonly Pick<Link, "name" | "txChecksum">[];
   /** operations that mended what somebody else had changed, since the start, by kind */
   readonly repaired: Readonly<Record<string, number>>;
   readonly driftsFound: number;

@@ -41,7 +41,7 @@ export function debugState(facts: Facts): object {
     snapshotTakenAt: time(snapshot?.takenAt),
     leases: snapshot?.leases.map(leaseView) ?? [],
     rejectedLeases: snapshot?.rejected ?? [],
-    desired: desired ? desiredView(desired) : null,
+    desired: desired ? desiredView(desired, kernel.links) : null,
     reconcile: {
       settled: kernel.settled,
       pruning: kernel.pruning,
@@ -112,10 +112,16 @@ function rulesView({ inPlace, lastCheck, lastWrite, ...rules }: RulesFacts): obj
 }
 
 /** Entries are counted, not listed: with the leases they say what each peer has. */
-function desiredView({ devices, routes, skipped }: Desired): object {
+function desiredView({ devices, routes, blackholes, skipped }: Desired, links: Facts["kernel"]["links"]): object {
+  const onOff = (value: boolean | undefined) => (value === undefined ? null : value ? "on" : "off");
   return {
-    devices: devices.map(({ neighbours, forwarding, network, port, family, ...device }) => ({
+    devices: devices.map(({ neighbours, forwarding, network, port, family, txChecksum, ...device }) => ({
       ...device,
+      txChecksum: {
+        wanted: onOff(txChecksum.wanted),
+        actual: onOff(links.find(({ name }) => name === device.name)?.txChecksum),
+        why: txChecksum.why,
+      },
       family: familyName(family),
       port: port ?? null,
       network: formatPrefix(network),
@@ -123,6 +129,7 @@ function desiredView({ devices, routes, skipped }: Desired): object {
       forwarding: forwarding.size,
     })),
     routes: routes.size,
+    blackholes: blackholes.map(formatPrefix),
     skipped,
   };
 }

@@ -158,7 +158,8 @@ describe("chosen", () => {
     ["an address, not the first", { iface: ["192.168.1.6"] }, [4], "eth0 192.168.1.6"],
     ["a deprecated address, asked for", { iface: ["10.0.0.5"] }, [4], "eth1 10.0.0.5"],
     ["an IPv6 address in another spelling", { iface: ["2001:DB8:0:0::5"] }, [6], "eth0 2001:db8::5"],
-    ["an IPv6 address in dual stack", { iface: ["fe80::5"] }, [4, 6], "eth0 192.168.1.5 fe80::5"],
+    ["an IPv6 address in dual stack", { iface: ["2001:db8:1::6"] }, [4, 6], "eth1 10.0.0.6 2001:db8:1::6"],
+    ["by a link-local one", { iface: ["fe80::5"] }, [4, 6], "eth0 192.168.1.5 2001:db8::5"],
     ["the first that fits", { iface: ["eth9", "10.9.9.9", "empty", "eth1", "eth0"] }, [4], "eth1 10.0.0.6"],
     ["a name before a pattern", { iface: ["docker0"], regex: ["eth0"] }, [4], "docker0 172.17.0.1"],
     ["a pattern when no name fits", { iface: ["eth9"], regex: ["eth1"] }, [4], "eth1 10.0.0.6"],
@@ -180,6 +181,13 @@ describe("chosen", () => {
     ["--public-ip, second address of the name", { iface: ["eth0"], public4: "192.168.1.6" }, [4], "eth0 192.168.1.6"],
     ["--public-ip on another interface", { iface: ["eth0"], public4: "172.17.0.1" }, [4], "eth0 172.17.0.1"],
     ["--public-ip in dual stack", { public4: "10.0.0.6" }, [4, 6], "eth1 10.0.0.6 2001:db8:1::6"],
+    ["both public addresses", { public4: "10.0.0.6", public6: "2001:db8:1::6" }, [4, 6], "eth1 10.0.0.6 2001:db8:1::6"],
+    [
+      "both public addresses, one of which nobody has",
+      { public4: "203.0.113.9", public6: "2001:db8:1::6" },
+      [4, 6],
+      "eth1 10.0.0.6 as 203.0.113.9 2001:db8:1::6",
+    ],
     ["--public-ip of IPv6", { public6: "2001:db8:1::6" }, [6], "eth1 2001:db8:1::6"],
     ["--public-ip of a family that is not asked for", { public6: "2001:db8:1::6" }, [4], "eth0 192.168.1.5"],
   ])("%s", (_, wish, families, expected) => {
@@ -220,7 +228,7 @@ describe("the first usable address", () => {
 
   test("IPv6", () => {
     const [eth0] = host({ eth0: ["::1", "ff02::1", "fe80::1", "2001:db8::1?", "2001:db8::2~", "fd00::1"] }).interfaces;
-    expect(eth0 && usableAddresses(eth0, 6)).toEqual(["fd00::1", "2001:db8::1", "2001:db8::2", "fe80::1"].map(ip));
+    expect(eth0 && usableAddresses(eth0, 6)).toEqual(["fd00::1", "2001:db8::1", "2001:db8::2"].map(ip));
   });
 });
 
@@ -244,7 +252,7 @@ describe("no interface", () => {
       "no interface to use: --iface=eth9: no interface has this name; --iface=10.9.9.9: no interface has this address; " +
         "--iface=empty: interface empty has no usable IPv4 address; --iface=::1: the pod network has no IPv6; " +
         "--iface-regex=^wlan: it matches no interface's address or name; " +
-        `--iface-regex=^lo$: interface lo has no usable IPv4 address${listed}`,
+        `--iface-regex=^lo$: interface lo has no usable IPv4 address (only 127.0.0.1)${listed}`,
     );
   });
 
@@ -294,7 +302,22 @@ describe("no interface", () => {
       host({ eth0: ["10.0.0.1"] }, { 4: "eth0", 6: "eth0" }),
       {},
       [4, 6],
-      "interface eth0 has no usable IPv6 address",
+      "interface eth0 has no usable IPv6 address, and one interface has to serve both families",
+    ],
+    [
+      "one family has only a link-local address",
+      host({ eth0: ["10.0.0.1", "fe80::1"] }, { 4: "eth0", 6: "eth0" }),
+      {},
+      [4, 6],
+      "interface eth0 has no usable IPv6 address (only fe80::1), and one interface has to serve both families",
+    ],
+    [
+      "public addresses on different interfaces",
+      HOST,
+      { public4: "192.168.1.5", public6: "2001:db8:1::6" },
+      [4, 6],
+      "--public-ip=192.168.1.5: eth0 has it, but eth1 has --public-ipv6=2001:db8:1::6, and one interface has to serve " +
+        "both; name one with --iface",
     ],
     ["nothing at all", host({}), {}, [4], "This host has no interfaces"],
   ])("%s", (_, inventory, wish, families, message) => {

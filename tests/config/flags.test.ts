@@ -33,6 +33,8 @@ const DEFAULTS: AgentFlags = {
   ipMasqRandomFully: true,
   forwardRules: true,
   rulesResyncSeconds: 5,
+  ipBlackholeRoute: false,
+  vxlanTxChecksum: "auto",
   debugAddresses: [{ kind: "tcp", host: "127.0.0.1", port: 8285 }],
   logFormat: "text",
   verbosity: 0,
@@ -74,7 +76,7 @@ test("the table has every flag of flanneld with its default", () => {
     vmodule: undefined,
     log_backtrace_at: undefined,
   };
-  const ours = ["lease-store", "debug-addr", "log-format", "resync", "help"];
+  const ours = ["lease-store", "debug-addr", "log-format", "resync", "vxlan-tx-checksum", "help"];
   const table = Object.fromEntries(FLAG_NAMES.map((name) => [name, flagSpec(name).default]));
   for (const name of ours) delete table[name];
   expect(table).toEqual(flanneld);
@@ -105,6 +107,8 @@ describe("accepted", () => {
     [["--iface="], { iface: [] }],
     [["--iface=", "--iface=eth1"], { iface: ["eth1"] }],
     [["--iface-regex=^eth[0-9]$", "--iface-regex", "a=b"], { ifaceRegex: ["^eth[0-9]$", "a=b"] }],
+    [["--public-ipv6=2001:DB8::07"], { publicIPs: { 6: "2001:db8::7" as Address } }],
+    [["--ip-blackhole-route", "--vxlan-tx-checksum=off"], { ipBlackholeRoute: true, vxlanTxChecksum: "off" }],
     [["--public-ip=192.0.2.7"], { publicIPs: { 4: v4 } }],
     [["--public-ip=192.0.2.7", "--public-ip="], { publicIPs: {} }],
     [["--subnet-file", "/tmp/a b", "--net-config-path=c=d"], { subnetFile: "/tmp/a b", netConfigPath: "c=d" }],
@@ -176,8 +180,8 @@ describe("environment", () => {
     expect(refusal([STORE], { FLANNELD_HEALTHZ_PORT: "http" })).toBe(
       'FLANNELD_HEALTHZ_PORT: --healthz-port must be an integer from 0 to 65535, not "http"',
     );
-    expect(refusal([STORE], { FLANNELD_IP_BLACKHOLE_ROUTE: "true" })).toBe(
-      "FLANNELD_IP_BLACKHOLE_ROUTE: --ip-blackhole-route is not available in this build",
+    expect(refusal([STORE], { FLANNELD_VMODULE: "a=1" })).toBe(
+      "FLANNELD_VMODULE: --vmodule is not available in this build (raise -v)",
     );
   });
 });
@@ -224,7 +228,7 @@ describe("not available in this build", () => {
   const unavailable = FLAG_NAMES.filter((name) => flagSpec(name).notYet !== undefined);
 
   test("is every flag of a later part", () => {
-    expect(unavailable.sort()).toEqual(["ip-blackhole-route", "log_backtrace_at", "public-ipv6", "vmodule"]);
+    expect(unavailable.sort()).toEqual(["log_backtrace_at", "vmodule"]);
   });
 
   test.each(unavailable)("--%s", (name) => {
@@ -236,8 +240,8 @@ describe("not available in this build", () => {
   });
 
   test("the arguments of flannel's DaemonSet: all in one line", () => {
-    expect(refusal(["--ip-masq", "--ip-blackhole-route", "--kube-subnet-mgr", "--healthz-port=8081"])).toBe(
-      "--ip-blackhole-route is not available in this build",
+    expect(refusal(["--ip-masq", "--vmodule=a=1", "--kube-subnet-mgr", "--healthz-port=8081"])).toBe(
+      "--vmodule is not available in this build (raise -v)",
     );
   });
 });

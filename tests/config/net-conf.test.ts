@@ -20,6 +20,9 @@ const conf = (more: object, backend: object = {}) => ({
   ...more,
 });
 
+const DUAL = { EnableIPv6: true, IPv6Network: "fc00::/48" };
+const IPV6 = { EnableIPv4: false, ...DUAL, Backend: { Type: "vxlan" } };
+
 function refusal(value: unknown): string {
   try {
     parse(value);
@@ -29,6 +32,40 @@ function refusal(value: unknown): string {
   }
   throw new Error(`accepted: ${JSON.stringify(value)}`);
 }
+
+describe("of IPv6", () => {
+  const ranges = (value: object) => parse(value).config.ranges;
+
+  test.each([
+    ["fc00::/48", undefined, 64, "fc00:0:0:1::", "fc00:0:0:ffff::"],
+    ["fc00::/62", undefined, 64, "fc00:0:0:1::", "fc00:0:0:3::"],
+    ["fc00::/63", undefined, 65, "fc00:0:0:0:8000::", "fc00:0:0:1:8000::"],
+    ["fc00::/124", undefined, 126, "fc00::4", "fc00::c"],
+    ["fc00::/48", 0, 64, "fc00:0:0:1::", "fc00:0:0:ffff::"],
+    ["fc00::/48", 112, 112, "fc00::1:0", "fc00::ffff:ffff:ffff:ffff:0"],
+  ])("%s cut into %j: /%d from %s to %s", (network, length, subnetLength, subnetMin, subnetMax) => {
+    const fields = { IPv6Network: network, ...(length === undefined ? {} : { IPv6SubnetLen: length }) };
+    const wanted = [parseAddress(subnetMin), parseAddress(subnetMax)];
+    const range = ranges({ ...IPV6, ...fields })[6];
+    expect(range).toMatchObject({ network: parsePrefix(network) ?? never(), subnetLength });
+    expect([range?.subnetMin, range?.subnetMax]).toEqual(wanted);
+  });
+
+  test("the limits may be given; the zero address means that they are not", () => {
+    const limits = { IPv6SubnetMin: "fc00:0:0:5::", IPv6SubnetMax: "fc00:0:0:9::" };
+    expect(ranges(conf({ ...DUAL, ...limits }))[6]).toMatchObject({
+      subnetMin: "fc00:0:0:5::",
+      subnetMax: "fc00:0:0:9::",
+    });
+    expect(ranges(conf({ ...DUAL, IPv6SubnetMin: "::" }))[6]).toMatchObject({ subnetMin: "fc00:0:0:1::" });
+  });
+
+  test("IPv4 stays beside it unless it is turned off", () => {
+    expect(Object.keys(ranges(conf(DUAL)))).toEqual(["4", "6"]);
+    expect(Object.keys(ranges(IPV6))).toEqual(["6"]);
+    expect(Object.keys(ranges(conf({ ...DUAL, EnableIPv6: false })))).toEqual(["4"]);
+  });
+});
 
 describe("where others give out the subnets", () => {
   const lax = (value: object) => parseNetConf(JSON.stringify(value), PATH, { allocating: false });
@@ -130,6 +167,7 @@ describe("warned about", () => {
     [conf({}, { Name: "flannel.4096" }), "Backend.Name is ignored: it is for Windows only"],
     [conf({}, { macPrefix: "0E-2A" }), "Backend.MacPrefix is ignored: it is for Windows only"],
     [conf({ IPv6Network: "fc00::/48" }), "IPv6Network is ignored: EnableIPv6 is not set"],
+    [{ ...IPV6, Network: "10.244.0.0/16" }, "Network is ignored: EnableIPv4 is false"],
     [conf({ IPv6SubnetLen: 64, EnableIPv6: false }), "IPv6SubnetLen is ignored: EnableIPv6 is not set"],
   ])("%j", (value, warning) => {
     expect(parse(value).warnings).toEqual([`${PATH}: ${warning}`]);
@@ -169,8 +207,16 @@ describe("refused", () => {
     [conf({ SubnetLen: 31 }), "SubnetLen must be from 18 to 30, not 31"],
     [conf({ subnetlen: [] }), "SubnetLen must be an integer from 0 to 32, not a list"],
     [conf({ EnableIPv4: "yes" }), 'EnableIPv4 must be true or false, not "yes"'],
-    [conf({ EnableIPv6: true, IPv6Network: "fc00::/48" }), "EnableIPv6 is not available in this build; leave it out"],
-    [conf({ EnableIPv4: false }), "EnableIPv4: false is not available in this build; leave it out"],
+    [conf({ EnableIPv4: false }), "EnableIPv4 and EnableIPv6 are both false; set the one to true"],
+    [conf({ EnableIPv6: true }), 'IPv6Network is missing; set it to the pod network, such as "fd00:10:244::/48"'],
+    [conf({ EnableIPv6: true, IPv6Network: "::/0" }), "IPv6Network must not be ::/0"],
+    [conf({ EnableIPv6: true, IPv6Network: "fc00::/125" }), "IPv6Network fc00::/125 is too small"],
+    [conf({ ...DUAL, IPv6SubnetLen: 127 }), "IPv6SubnetLen must be from 50 to 126, not 127"],
+    [conf({ ...DUAL, IPv6SubnetLen: 49 }), "IPv6SubnetLen must be from 50 to 126, not 49"],
+    [conf({ ...DUAL, IPv6SubnetMin: "fd00::" }), "IPv6SubnetMin fd00:: lies outside IPv6Network fc00::/48"],
+    [conf({ ...DUAL, IPv6SubnetMax: "fc00::1" }), "IPv6SubnetMax fc00::1 is not where a /64 subnet (IPv6SubnetLen)"],
+    [conf(DUAL, { MTU: 1349 }), "Backend.MTU must be at least 1350 with EnableIPv6, not 1349"],
+    [{ ...IPV6, IPv6Network: "10.0.0.0/8" }, 'IPv6Network must be an IPv6 network in CIDR notation, not "10.0.0.0/8"'],
     [
       { Network: "10.244.0.0/16" },
       'Backend is missing, which means udp, not available in this build; set "Backend": {"Type": "vxlan"}',

@@ -1,7 +1,7 @@
 import type { ExternalInterface } from "../../src/config/interface.ts";
 import type { NetworkConfig, NetworkRange, VxlanOptions } from "../../src/config/network.ts";
 import type { Desired } from "../../src/desired/desired.ts";
-import { type PlanInput, plan } from "../../src/desired/plan.ts";
+import { type PlanInput, type PlanSettings, plan } from "../../src/desired/plan.ts";
 import type { Lease } from "../../src/lease/lease.ts";
 import { addressFromBigInt } from "../../src/net/address.ts";
 import { type Family, familiesOf, type PerFamily } from "../../src/net/family.ts";
@@ -81,19 +81,29 @@ export interface ExampleOptions {
   readonly backend?: Partial<VxlanOptions>;
   readonly external?: Partial<ExternalInterface>;
   readonly own?: Partial<Lease>;
+  readonly settings?: Partial<PlanSettings>;
 }
+
+const LEFT = { why: "left as it is" };
+const SETTINGS: PlanSettings = { blackholeRoute: false, txChecksum: { 4: LEFT, 6: LEFT } };
 
 /** What a node with these peers plans from; its own lease stands among them, as in a snapshot. */
 export function exampleInput(
   families: readonly Family[],
   peers: readonly Lease[],
-  { backend = {}, external = {}, own: ownChanges = {} }: ExampleOptions = {},
+  { backend = {}, external = {}, own: ownChanges = {}, settings = {} }: ExampleOptions = {},
 ): PlanInput {
   const network = exampleNetwork(families, backend);
   const { vni } = network.backend;
   const vteps = perFamily(families, (family) => ({ vni, mac: exampleMac(family, 0) }));
   const own = exampleLease(familiesOf(network.ranges), 0, { vteps, ...ownChanges });
-  return { network, external: exampleExternal(families, external), own, leases: [own, ...peers] };
+  return {
+    settings: { ...SETTINGS, ...settings },
+    network,
+    external: exampleExternal(families, external),
+    own,
+    leases: [own, ...peers],
+  };
 }
 
 /** The desired state of an input by itself. */

@@ -41,6 +41,7 @@ describe.each<[string, Family]>([
         mtu: family === 4 ? 1450 : 1430,
         local: examplePublicIP(family, 0),
         underlay: 2,
+        txChecksum: { why: "left as it is" },
         address: exampleSubnet(family, 0).address,
         network: NETWORKS[family],
         neighbours: new Map([1, 2].map((n) => [exampleSubnet(family, n).address, exampleMac(family, n)])),
@@ -77,6 +78,19 @@ describe.each<[string, Family]>([
       mtu: family === 4 ? 8950 : 8930,
       underlay: 7,
     });
+  });
+
+  test("has a blackhole route for the node's own subnet when that is asked for", () => {
+    const blackholesWith = (blackholeRoute: boolean) =>
+      planned(exampleInput([family], peers, { settings: { blackholeRoute } })).blackholes;
+    expect(blackholesWith(true)).toEqual([exampleSubnet(family, 0)]);
+    expect(blackholesWith(false)).toEqual([]);
+  });
+
+  test("has on its device what was chosen for its family's checksums", () => {
+    const txChecksum = { 4: { wanted: true, why: "four" }, 6: { wanted: false, why: "six" } };
+    const [device] = planned(exampleInput([family], [], { settings: { txChecksum } })).devices;
+    expect(device?.txChecksum).toEqual(txChecksum[family]);
   });
 
   test("follows the interface's MTU", () => {

@@ -1,38 +1,62 @@
 import { expect, test } from "bun:test";
-import { exampleMac, examplePublicIP, exampleSubnet, IPV4 } from "../desired/examples.ts";
+import { vxlanDeviceName } from "../../src/desired/vxlan.ts";
+import { FAMILIES, type Family } from "../../src/net/family.ts";
+import { exampleMac, examplePublicIP, exampleSubnet } from "../desired/examples.ts";
 import { Netns } from "../support/netns.ts";
-import { startPing } from "../support/ping.ts";
+import { type Ping, startPing } from "../support/ping.ts";
 import { describeInNamespaces } from "../support/requires.ts";
 import { eventually } from "../support/wait.ts";
 import { desiredOn, KernelNode, summaryOf } from "./real-kernel.ts";
 
-/** What flanneld makes on node `n` for the nodes `peers`: no protocol number, no mark. */
-function asFlanneld(n: number, peers: readonly number[]): { ip: string[]; bridge: string[] } {
-  const device = `flannel.1 mtu 1450 address ${exampleMac(4, n)}`;
+/**
+ * What flanneld makes on node `n` for the nodes `peers`: no protocol number, no mark. It asks for an MTU of 1450 in both
+ * families, of which the kernel leaves 1430 for IPv6.
+ */
+function asFlanneld(family: Family, n: number, peers: readonly number[]): { ip: string[]; bridge: string[] } {
+  const name = vxlanDeviceName(family, 1);
+  const device = `${name} mtu ${family === 4 ? 1450 : 1430} address ${exampleMac(family, n)}`;
   return {
     ip: [
-      `link add ${device} type vxlan id 1 dstport 8472 local ${examplePublicIP(4, n)} dev eth0 nolearning`,
-      "link set flannel.1 up",
-      `address add ${exampleSubnet(4, n).address}/32 dev flannel.1`,
+      `link add ${device} type vxlan id 1 dstport 8472 local ${examplePublicIP(family, n)} dev eth0 nolearning`,
+      `link set ${name} up`,
+      `address add ${exampleSubnet(family, n).address}/${family === 4 ? 32 : 128} dev ${name}`,
       ...peers.flatMap((peer) => {
-        const { address } = exampleSubnet(4, peer);
+        const { address, length } = exampleSubnet(family, peer);
         return [
-          `neighbour replace ${address} lladdr ${exampleMac(4, peer)} dev flannel.1 nud permanent`,
-          `route replace ${address}/24 via ${address} dev flannel.1 onlink`,
+          `neighbour replace ${address} lladdr ${exampleMac(family, peer)} dev ${name} nud permanent`,
+          `route replace ${address}/${length} via ${address} dev ${name} onlink`,
         ];
       }),
     ],
-    bridge: peers.map((peer) => `fdb replace ${exampleMac(4, peer)} dev flannel.1 dst ${examplePublicIP(4, peer)}`),
+    bridge: peers.map(
+      (peer) => `fdb replace ${exampleMac(family, peer)} dev ${name} dst ${examplePublicIP(family, peer)}`,
+    ),
   };
 }
 
 /** A node whose external interface leads to a second one, which has peer 1's part. */
-async function pairOfNodes(node: KernelNode, other: Netns): Promise<void> {
+async function pairOfNodes(family: Family, node: KernelNode, other: Netns): Promise<void> {
   await node.ip("link", "set", "eth0p", "netns", other.name);
-  const { ip, bridge } = asFlanneld(1, [0]);
-  const setUp = ["link set eth0p name eth0", "link set eth0 up", `address add ${examplePublicIP(4, 1)}/15 dev eth0`];
+  const { ip, bridge } = asFlanneld(family, 1, [0]);
+  const own = examplePublicIP(family, 1);
+  const setUp = [
+    "link set eth0p name eth0",
+    "link set eth0 up",
+    family === 4 ? `address add ${own}/15 dev eth0` : `address add ${own}/64 dev eth0 nodad`,
+  ];
   await other.exec(["ip", "-batch", "-"], [...setUp, ...ip].join("\n"));
   await other.exec(["bridge", "-batch", "-"], bridge.join("\n"));
+}
+
+/** A ping to peer 1 that begins once it is answered: IPv6 first looks for duplicates of link-local addresses. */
+async function startSteadyPing({ ns }: KernelNode, family: Family): Promise<Ping> {
+  const start = async () => {
+    const ping = startPing(ns, exampleSubnet(family, 1).address, { intervalMs: 2 });
+    await ping.answers(20, 10_000);
+    return ping;
+  };
+  await (await start()).stop();
+  return start();
 }
 
 /** `ip monitor` in a namespace: what it has printed from when it listens to all that came before `stop`. */
@@ -63,73 +87,81 @@ async function startMonitor({ ns }: KernelNode): Promise<{ stop(): Promise<strin
   };
 }
 
-describeInNamespaces("what flanneld left", () => {
-  test("is taken over in place: nothing is lost, and no entry is ever absent", async () => {
-    await using node = await KernelNode.create();
-    using other = new Netns();
-    await pairOfNodes(node, other);
-    const { ip, bridge } = asFlanneld(0, [1, 2, 9]);
-    await node.batch("ip", ip);
-    await node.batch("bridge", bridge);
-    const before = await node.link("flannel.1");
+for (const family of FAMILIES)
+  describeInNamespaces(`what flanneld left, IPv${family}`, () => {
+    const device = vxlanDeviceName(family, 1);
+    const families = [family];
+    /** All of its routes but those that the kernel makes by itself. */
+    const routes = async (node: KernelNode) =>
+      (await node.ip(`-${family}`, "route", "show", "dev", device))
+        .trim()
+        .split("\n")
+        .filter((line) => !line.includes("proto kernel"));
 
-    const ping = startPing(node.ns, exampleSubnet(4, 1).address, { intervalMs: 2 });
-    await ping.answers(20, 10_000);
-    const monitor = await startMonitor(node);
-    const desired = desiredOn(node, IPV4, [1, 2]);
-    const report = await node.reconcile(desired);
-    expect([...report.done].sort()).toEqual([
-      ["forwarding-delete", 1],
-      ["link-change", 1],
-      ["neighbour-delete", 1],
-      ["route-delete", 1],
-      ["route-replace", 2],
-    ]);
-    await ping.answers(20, 10_000);
-    const { sent, received } = await ping.stop();
-    expect(received).toBe(sent);
+    test("is taken over in place: nothing is lost, and no entry is ever absent", async () => {
+      await using node = await KernelNode.create(families);
+      using other = new Netns();
+      await pairOfNodes(family, node, other);
+      const { ip, bridge } = asFlanneld(family, 0, [1, 2, 9]);
+      await node.batch("ip", ip);
+      await node.batch("bridge", bridge);
+      const before = await node.link(device);
 
-    expect(report).toMatchObject({ settled: true, failed: [] });
-    expect(await node.summary(desired)).toEqual(summaryOf(desired));
-    expect((await node.link("flannel.1"))?.ifindex).toBe(before?.ifindex ?? 0);
-    // Of all that was there only what belongs to the node that is gone was deleted.
-    const deleted = (await monitor.stop()).filter((line) => line.startsWith("Deleted"));
-    const gone = [exampleSubnet(4, 9).address, exampleMac(4, 9)];
-    expect(deleted.filter((line) => !gone.some((text) => line.includes(text)))).toEqual([]);
-    expect(deleted).not.toEqual([]);
+      const ping = await startSteadyPing(node, family);
+      const monitor = await startMonitor(node);
+      const desired = desiredOn(node, families, [1, 2]);
+      const report = await node.reconcile(desired);
+      expect([...report.done].sort()).toEqual([
+        ["forwarding-delete", 1],
+        ["link-change", 1],
+        ["neighbour-delete", 1],
+        ["route-delete", 1],
+        ["route-replace", 2],
+      ]);
+      await ping.answers(20, 10_000);
+      const { sent, received } = await ping.stop();
+      expect(received).toBe(sent);
+
+      expect(report).toMatchObject({ settled: true, failed: [] });
+      expect(await node.summary(desired)).toEqual(summaryOf(desired));
+      expect((await node.link(device))?.ifindex).toBe(before?.ifindex ?? 0);
+      // Of all that was there only what belongs to the node that is gone was deleted.
+      const deleted = (await monitor.stop()).filter((line) => line.startsWith("Deleted"));
+      const gone = [exampleSubnet(family, 9).address, exampleMac(family, 9)];
+      expect(deleted.filter((line) => !gone.some((text) => line.includes(text)))).toEqual([]);
+      expect(deleted).not.toEqual([]);
+    });
+
+    test("stays in full without the leave to prune", async () => {
+      await using node = await KernelNode.create(families);
+      const { ip, bridge } = asFlanneld(family, 0, [1, 2, 9]);
+      await node.batch("ip", ip);
+      await node.batch("bridge", bridge);
+      const report = await node.reconcile(desiredOn(node, families, []), false);
+      expect([...report.done]).toEqual([["link-change", 1]]);
+      const all = desiredOn(node, families, [1, 2, 9]);
+      const found = await node.summary(all);
+      expect(found.neighbours).toEqual([...summaryOf(all).neighbours]);
+      expect(found.forwarding).toEqual([...summaryOf(all).forwarding]);
+      expect(await routes(node)).toHaveLength(3);
+    });
+
+    test("by our own earlier run costs no operation, and what a peer had that left meanwhile goes", async () => {
+      await using node = await KernelNode.create(families);
+      using other = new Netns();
+      await pairOfNodes(family, node, other);
+      await node.reconcile(desiredOn(node, families, [1, 2, 3]));
+      const ping = await startSteadyPing(node, family);
+      await using again = await KernelNode.in(node.ns, node.underlay, families);
+      expect([...(await again.reconcile(desiredOn(node, families, [1, 2, 3]))).done]).toEqual([]);
+      const report = await again.reconcile(desiredOn(node, families, [1, 3]));
+      expect([...report.done].sort()).toEqual([
+        ["forwarding-delete", 1],
+        ["neighbour-delete", 1],
+        ["route-delete", 1],
+      ]);
+      await ping.answers(20, 10_000);
+      const { sent, received } = await ping.stop();
+      expect(received).toBe(sent);
+    });
   });
-
-  test("stays in full without the leave to prune", async () => {
-    await using node = await KernelNode.create();
-    const { ip, bridge } = asFlanneld(0, [1, 2, 9]);
-    await node.batch("ip", ip);
-    await node.batch("bridge", bridge);
-    const report = await node.reconcile(desiredOn(node, IPV4, []), false);
-    expect([...report.done]).toEqual([["link-change", 1]]);
-    const all = desiredOn(node, IPV4, [1, 2, 9]);
-    const found = await node.summary(all);
-    expect(found.neighbours).toEqual([...summaryOf(all).neighbours]);
-    expect(found.forwarding).toEqual([...summaryOf(all).forwarding]);
-    expect((await node.ip("route", "show", "dev", "flannel.1")).trim().split("\n")).toHaveLength(3);
-  });
-
-  test("by our own earlier run costs no operation, and what a peer had that left meanwhile goes", async () => {
-    await using node = await KernelNode.create();
-    using other = new Netns();
-    await pairOfNodes(node, other);
-    await node.reconcile(desiredOn(node, IPV4, [1, 2, 3]));
-    const ping = startPing(node.ns, exampleSubnet(4, 1).address, { intervalMs: 2 });
-    await ping.answers(20, 10_000);
-    await using again = await KernelNode.in(node.ns, node.underlay);
-    expect([...(await again.reconcile(desiredOn(node, IPV4, [1, 2, 3]))).done]).toEqual([]);
-    const report = await again.reconcile(desiredOn(node, IPV4, [1, 3]));
-    expect([...report.done].sort()).toEqual([
-      ["forwarding-delete", 1],
-      ["neighbour-delete", 1],
-      ["route-delete", 1],
-    ]);
-    await ping.answers(20, 10_000);
-    const { sent, received } = await ping.stop();
-    expect(received).toBe(sent);
-  });
-});

@@ -35,6 +35,26 @@ describe("the comparison", () => {
     expect(deviceProblems(desired, kernel.dump(NETWORKS))).toEqual(["flannel.1: it is missing"]);
   });
 
+  test("says that IPv6 needs a larger MTU than the device has", () => {
+    const small = desiredFor(IPV6, [1], { external: { index: UNDERLAY, mtu: 1300 } });
+    const kernel = freshKernel();
+    converge(kernel, small);
+    kernel.deleteAddress(DEVICE, exampleSubnet(6, 0).address, 128);
+    expect(deviceProblems(small, kernel.dump(NETWORKS))).toEqual([
+      "flannel-v6.1: address fd00:10:244:1::/128: it is missing: IPv6 needs an MTU of 1280, the device has 1230",
+    ]);
+  });
+
+  test("says when the checksum offload is not as it shall be", () => {
+    const kernel = settledKernel();
+    const [device] = desired.devices;
+    const off = { ...desired, devices: device ? [{ ...device, txChecksum: { wanted: false, why: "a fault" } }] : [] };
+    const why = "its checksum offload is on, not off: a fault";
+    expect(deviceProblems(off, kernel.dump(NETWORKS))).toEqual([`flannel.1: ${why}`]);
+    expect(texts(converge(kernel, off).operations)).toEqual([`change offload flannel.1: ${why}`]);
+    expect(deviceProblems(off, kernel.dump(NETWORKS))).toEqual([]);
+  });
+
   test("adopts what flanneld left, in place", () => {
     const kernel = freshKernel();
     converge(kernel, desiredFor(IPV4, [1, 2, 3]));

@@ -135,8 +135,26 @@ const drifts6: readonly Drift[] = [
   { what: "all routes flushed", commands: ["ip -6 route flush dev flannel-v6.1 proto all"] },
   { what: "all neighbours flushed", commands: ["ip -6 neighbour flush dev flannel-v6.1 nud permanent"] },
   {
+    what: "a neighbour with another MAC",
+    commands: [
+      `ip neighbour replace ${exampleSubnet(6, 1).address} lladdr 02:00:00:00:00:99 dev flannel-v6.1 nud permanent`,
+    ],
+  },
+  {
+    what: "a permanent neighbour that no lease has",
+    commands: ["ip neighbour add fd00:10:244:77:: lladdr 02:00:00:00:00:99 dev flannel-v6.1 nud permanent"],
+  },
+  { what: "a forwarding entry deleted", commands: [`bridge fdb delete ${exampleMac(6, 1)} dev flannel-v6.1`] },
+  {
     what: "a forwarding entry pointed elsewhere",
     commands: [`bridge fdb replace ${exampleMac(6, 1)} dev flannel-v6.1 dst fd00:18::99`],
+  },
+  {
+    what: "forwarding entries that no lease has",
+    commands: [
+      "bridge fdb append 00:00:00:00:00:00 dev flannel-v6.1 dst fd00:18::9",
+      "bridge fdb add 02:00:00:00:00:99 dev flannel-v6.1 dst fd00:18::9 vni 7 port 99",
+    ],
   },
   { what: "a route deleted", commands: [`ip -6 route delete ${SIX}`] },
   { what: "a route replaced by one through another device", commands: [`ip -6 route replace ${SIX} dev eth0`] },
@@ -161,7 +179,24 @@ const drifts6: readonly Drift[] = [
     commands: ["ip -6 route add fd00:10:244:77::/64 via fd00:10:244:77:: dev flannel-v6.1 onlink"],
   },
   { what: "the device set down", commands: ["ip link set flannel-v6.1 down"] },
+  {
+    what: "the device set down and up at once",
+    commands: ["ip link set flannel-v6.1 down", "ip link set flannel-v6.1 up"],
+  },
   { what: "another MAC", commands: ["ip link set flannel-v6.1 address 02:00:00:00:00:98"] },
+  { what: "another MTU", commands: ["ip link set flannel-v6.1 mtu 1400"] },
+  { what: "an MTU too small for IPv6", commands: ["ip link set flannel-v6.1 mtu 1200"] },
+  { what: "another local address", commands: ["ip link set flannel-v6.1 type vxlan local fd00:18::99"] },
+  { what: "no mark", commands: ["ip link set flannel-v6.1 alias somebody's"] },
+  { what: "all addresses flushed", commands: ["ip -6 address flush dev flannel-v6.1"] },
+  {
+    what: "the address with another length",
+    commands: [
+      "ip address delete fd00:10:244:1::/128 dev flannel-v6.1",
+      "ip address add fd00:10:244:1::/64 dev flannel-v6.1 nodad",
+    ],
+  },
+  { what: "a second address of the network", commands: ["ip address add fd00:10:244:5::/128 dev flannel-v6.1 nodad"] },
   { what: "the address deleted", commands: ["ip address delete fd00:10:244:1::/128 dev flannel-v6.1"] },
   {
     what: "IPv6 switched off on the device",
@@ -202,12 +237,15 @@ describeInNamespaces("on the real kernel, what somebody changed is seen by the w
 
   test("of IPv6, each by itself", () => expectMended([4, 6], "flannel-v6.1", drifts6));
 
-  test("all at once", async () => {
-    await using node = await KernelNode.create();
-    const desired = desiredOn(node, [4], [1, 2, 3]);
+  test.each([
+    ["IPv4", 4, "flannel.1", drifts],
+    ["IPv6", 6, "flannel-v6.1", drifts6],
+  ] as const)("of %s, all at once", async (_, family, name, list) => {
+    await using node = await KernelNode.create([family]);
+    const desired = desiredOn(node, [family], [1, 2, 3]);
     await node.reconcile(desired);
-    const index = (await node.link("flannel.1"))?.ifindex;
-    for (const { commands, rebuilt } of drifts) {
+    const index = (await node.link(name))?.ifindex;
+    for (const { commands, rebuilt } of list) {
       if (rebuilt) continue;
       // Some of them need what others have removed.
       for (const command of commands) await node.ns.exec(command.split(" ")).catch(() => {});
@@ -215,7 +253,7 @@ describeInNamespaces("on the real kernel, what somebody changed is seen by the w
     await eventually(() => node.drifts.length > 0, { within: SEEN_MS, what: "the drift is seen" });
     await eventually(async () => (await node.reconcile(desired)).settled, { within: SEEN_MS, what: "all is mended" });
     expect(await node.summary(desired)).toEqual(summaryOf(desired));
-    expect((await node.link("flannel.1"))?.ifindex).toBe(index ?? 0);
+    expect((await node.link(name))?.ifindex).toBe(index ?? 0);
   });
 
   test("also while the change goes on, until nobody undoes it any more", async () => {

@@ -1,7 +1,8 @@
 import { expect } from "bun:test";
+import { BLACKHOLE_METRIC } from "../../src/desired/blackholes.ts";
 import type { Desired } from "../../src/desired/desired.ts";
 import { isOwnProtocol } from "../../src/desired/route-protocol.ts";
-import { RTN_UNICAST, RTPROT_BOOT } from "../../src/ffi/constants.ts";
+import { RTN_BLACKHOLE, RTN_UNICAST, RTPROT_BOOT } from "../../src/ffi/constants.ts";
 import { type Actual, routeKey } from "../../src/kernel/mirror.ts";
 import { DEFAULT_METRIC, type InterfaceAddress, type Link, type Route } from "../../src/kernel/state.ts";
 import { ADDRESS_BITS, FAMILIES } from "../../src/net/family.ts";
@@ -62,7 +63,9 @@ export function expectDesired(kernel: FakeKernel, desired: Desired): void {
     const { vni, port = 8472, local, underlay, learning, gbp, mac, mtu, name } = device;
     const vxlan = { vni, port, local, underlay, group: undefined, learning, gbp, l2miss: false };
     const index = link?.index ?? 0;
-    expect(link).toEqual({ index, name, kind: "vxlan", alias: "tartan", mac, mtu, up: true, vxlan });
+    const txChecksum = device.txChecksum.wanted ?? link?.txChecksum;
+    const offload = txChecksum === undefined ? {} : { txChecksum };
+    expect(link).toEqual({ ...offload, index, name, kind: "vxlan", alias: "tartan", mac, mtu, up: true, vxlan });
     const inNetwork = kernel.addresses(index).filter(({ address }) => containsAddress(device.network, address));
     expect(inNetwork.map(({ address, length }) => [address, length])).toEqual([
       [device.address, ADDRESS_BITS[device.family]],
@@ -77,6 +80,13 @@ export function expectDesired(kernel: FakeKernel, desired: Desired): void {
   expect(forwarding.map(describeForwarding).sort()).toEqual(wanted.forwarding.sort());
   const used = new Map(kernel.routes.toReversed().map((route) => [routeKey(route), describeRoute(route)]));
   expect([...desired.routes.keys()].map((key) => used.get(key) ?? `${key} is missing`)).toEqual(wanted.routes);
+  const blackholes = kernel.routes.filter(
+    ({ type, priority }) => type === RTN_BLACKHOLE && priority === BLACKHOLE_METRIC,
+  );
+  expect(blackholes.filter(({ protocol }) => isOwnProtocol(protocol)).map(({ destination }) => destination)).toEqual(
+    expect.arrayContaining([...desired.blackholes]),
+  );
+  expect(blackholes).toHaveLength(desired.blackholes.length);
   const ours = kernel.routes.filter((route) => isOursToRemove(kernel, desired, route));
   expect(ours.map(describeRoute).sort()).toEqual(wanted.routes.sort());
   const marked = kernel.links.filter(({ kind, alias }) => kind === "vxlan" && alias === "tartan");

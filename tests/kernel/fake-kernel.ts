@@ -1,4 +1,4 @@
-import { RTN_UNICAST } from "../../src/ffi/constants.ts";
+import { RTN_BLACKHOLE, RTN_UNICAST } from "../../src/ffi/constants.ts";
 import type { LinkChanges } from "../../src/ffi/libnl/link.ts";
 import { Mirror, routeKey } from "../../src/kernel/mirror.ts";
 import type { Operation } from "../../src/kernel/operations.ts";
@@ -26,7 +26,8 @@ type Result = string | undefined;
 export type RouteMode = RoutePlace;
 
 /** A route as a delete request names it: what is 0 or undefined matches all. */
-export type RouteQuery = Pick<Route, "destination" | "gateway" | "index" | "protocol">;
+export type RouteQuery = Pick<Route, "destination" | "gateway" | "index" | "protocol"> &
+  Partial<Pick<Route, "priority" | "type">>;
 
 /**
  * The kernel's rules for what tartan follows, as far as its tests need them, as a model without I/O: what it refuses,
@@ -101,6 +102,13 @@ export class FakeKernel {
     return undefined;
   }
 
+  setTxChecksum(index: number, txChecksum: boolean): Result {
+    const link = this.#links.get(index);
+    if (link === undefined) return "ENODEV";
+    this.#setLink({ ...link, txChecksum });
+    return undefined;
+  }
+
   deleteLink(index: number): Result {
     const link = this.#links.get(index);
     if (link === undefined) return "ENODEV";
@@ -170,12 +178,13 @@ export class FakeKernel {
       .filter((route) => formatPrefix(route.destination) === formatPrefix(query.destination) && route.tos === 0)
       .sort((a, b) => a.priority - b.priority);
     const value = candidates.find(
-      ({ gateway, index, protocol, type }) =>
+      ({ gateway, index, protocol, type, priority }) =>
+        priority === (query.priority ?? priority) &&
         (query.gateway === undefined || gateway === query.gateway) &&
         (query.index === 0 || index === query.index) &&
         protocol === query.protocol &&
         // IPv6 does not look at it.
-        (type === RTN_UNICAST || query.destination.family === 6),
+        (type === (query.type ?? RTN_UNICAST) || query.destination.family === 6),
     );
     if (value === undefined) return "ESRCH";
     this.#takeRoutes((route) => route === value);
@@ -235,10 +244,12 @@ export class FakeKernel {
       case "link-add": {
         const { name, mac, mtu, vni, port = 8472, local, underlay, learning, gbp } = operation.device;
         const vxlan = { vni, port, local, underlay, group: undefined, learning, gbp, l2miss: false };
-        return this.addLink({ name, kind: "vxlan", alias: OWN_ALIAS, mac, mtu, up: true, vxlan });
+        return this.addLink({ name, kind: "vxlan", alias: OWN_ALIAS, mac, mtu, up: true, vxlan, txChecksum: true });
       }
       case "link-change":
         return this.changeLink(operation.index, operation.changes);
+      case "offload-change":
+        return this.setTxChecksum(operation.index, operation.txChecksum);
       case "link-delete":
         return this.deleteLink(operation.index);
       case "address-add":
@@ -253,6 +264,15 @@ export class FakeKernel {
       }
       case "route-delete":
         return this.deleteRoute(operation);
+      case "blackhole-replace": {
+        const { destination, protocol, metric: priority } = operation;
+        const fixed = { gateway: undefined, index: 0, onlink: false, type: RTN_BLACKHOLE, tos: 0 };
+        return this.addRoute({ family: destination.family, destination, protocol, priority, ...fixed }, "replace");
+      }
+      case "blackhole-delete": {
+        const { destination, protocol, metric: priority } = operation;
+        return this.deleteRoute({ destination, protocol, gateway: undefined, index: 0, priority, type: RTN_BLACKHOLE });
+      }
       case "neighbour-replace": {
         const { index, address, mac } = operation;
         return this.setNeighbour({ index, address, mac, permanent: true });

@@ -84,9 +84,9 @@ describe("a mirror has to be read again", () => {
       false,
     ],
     [
-      "after an address came beside another one, whose order the kernel decides",
+      "not after an address came beside another one, whose order the kernel decides",
       (kernel) => kernel.addAddress(UNDERLAY, address("192.0.2.1"), 24),
-      true,
+      false,
     ],
     [
       "not after a second address of our device",
@@ -201,6 +201,36 @@ describe("IPv6 routes with one key, which the kernel makes one route of several 
     mirror.apply(event(ours(), false, "last"));
     mirror.apply(message);
     expect(mirror.stale).toBe(stale);
+  });
+});
+
+describe("the order of a link's addresses", () => {
+  const added = (index: number) => {
+    const kernel = settledKernel();
+    const mirror = kernel.dump(NETWORKS);
+    kernel.addAddress(index, address("192.0.2.1"), 24);
+    for (const event of kernel.takeEvents()) mirror.apply(event);
+    return { kernel, mirror };
+  };
+
+  test("is not known once one came beside another of its family, until that link's addresses are read", () => {
+    const { kernel, mirror } = added(UNDERLAY);
+    expect([...mirror.uncertain]).toEqual([UNDERLAY]);
+    const inOrder = kernel.addresses(UNDERLAY).toReversed();
+    mirror.setAddresses(UNDERLAY, inOrder);
+    expect(mirror.addresses.get(UNDERLAY)).toEqual(inOrder);
+    expect(mirror.uncertain.size).toBe(0);
+  });
+
+  test("is of no interest on our own devices, nor of a link that is gone", () => {
+    expect(added(DEVICE).mirror.uncertain.size).toBe(0);
+    const { kernel, mirror } = added(UNDERLAY);
+    const before = kernel.addresses(UNDERLAY);
+    kernel.deleteLink(UNDERLAY);
+    for (const event of kernel.takeEvents()) mirror.apply(event);
+    expect(mirror.uncertain.size).toBe(0);
+    mirror.setAddresses(UNDERLAY, before);
+    expect(mirror.addresses.has(UNDERLAY)).toBe(false);
   });
 });
 

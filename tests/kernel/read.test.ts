@@ -257,6 +257,7 @@ describeInNamespaces("a full read", () => {
   test("gives the choice of the external interface what it needs, without our own devices", async () => {
     using ns = new Netns();
     await ns.exec(["ip", "-batch", "-"], SETUP.join("\n"));
+    await ns.exec(["ip", "-6", "route", "add", "unreachable", "default", "metric", "7"]);
     const { interfaces, defaultRoutes } = inventoryOf(await read(ns));
     const eth0 = interfaces.find(({ name }) => name === "eth0");
     expect(interfaces.map(({ name }) => name)).not.toContain("flannel.1");

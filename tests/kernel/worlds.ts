@@ -12,6 +12,7 @@ import type { Mac } from "../../src/net/mac.ts";
 import { makePrefix, nthAddress, type Prefix } from "../../src/net/prefix.ts";
 import {
   DUAL,
+  type ExampleOptions,
   exampleInput,
   exampleLease,
   exampleMac,
@@ -65,10 +66,10 @@ export function exampleRoute(route: Pick<Route, "destination"> & Partial<Route>)
 export function desiredFor(
   families: readonly Family[],
   peers: readonly number[],
-  backend: Parameters<typeof exampleInput>[2] = {},
+  options: ExampleOptions = {},
 ): Desired {
   const leases = peers.map((n) => exampleLease(families, n));
-  return planned(exampleInput(families, leases, { external: { index: UNDERLAY }, ...backend }));
+  return planned(exampleInput(families, leases, { external: { index: UNDERLAY }, ...options }));
 }
 
 const PEERS = [1, 2, 3, 4];
@@ -335,6 +336,7 @@ export class Follower {
   /** Takes what was notified since the last call. @returns what it changed; undefined when all was read again */
   follow(): Change[] | undefined {
     const changes = this.#kernel.takeEvents().map((event) => this.mirror.apply(event));
+    for (const index of [...this.mirror.uncertain]) this.mirror.setAddresses(index, this.#kernel.addresses(index));
     if (!this.mirror.stale) return changes;
     this.mirror = this.#kernel.dump(NETWORKS);
     this.fullReads++;

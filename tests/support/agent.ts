@@ -9,13 +9,25 @@ const Finding = v.object({ condition: v.string(), message: v.string() });
 
 const ReadinessBody = v.object({ ready: v.boolean(), reasons: v.array(Finding), warnings: v.array(Finding) });
 
+const FamilyBody = v.object({ subnet: v.string(), publicIP: v.string(), vni: v.number(), vtepMAC: v.string() });
+const NONE = { subnet: "", publicIP: "", vni: 0, vtepMAC: "" };
+
+/** A family that a lease does not have is empty. */
 const LeaseBody = v.object({
   key: v.string(),
   node: v.nullable(v.string()),
-  ipv4: v.object({ subnet: v.string(), publicIP: v.string(), vni: v.number(), vtepMAC: v.string() }),
+  ipv4: v.optional(FamilyBody, NONE),
+  ipv6: v.optional(FamilyBody, NONE),
 });
 
 const Failure = v.object({ operation: v.string(), object: v.string(), error: v.string(), message: v.string() });
+
+const OnOff = v.nullable(v.picklist(["on", "off"]));
+const DeviceBody = v.object({
+  name: v.string(),
+  mtu: v.number(),
+  txChecksum: v.object({ wanted: OnOff, actual: OnOff, why: v.string() }),
+});
 
 /** What the tests need of `/debug/state`. */
 const StateBody = v.object({
@@ -23,7 +35,7 @@ const StateBody = v.object({
   lease: v.nullable(LeaseBody),
   leases: v.array(LeaseBody),
   rejectedLeases: v.array(v.object({ key: v.string(), reason: v.string() })),
-  desired: v.nullable(v.object({ routes: v.number() })),
+  desired: v.nullable(v.object({ routes: v.number(), blackholes: v.array(v.string()), devices: v.array(DeviceBody) })),
   externalInterface: v.nullable(v.object({ name: v.string(), mtu: v.number(), publicIPs: v.array(v.string()) })),
   reconcile: v.object({
     settled: v.boolean(),
@@ -75,11 +87,14 @@ export interface AgentOptions {
 /** The real executable as the agent of one network namespace. */
 export class TestAgent {
   readonly #options: AgentOptions;
+  /** those of its next start */
+  flags: readonly string[];
   #child: Bun.Subprocess<"ignore", "ignore", "pipe"> | undefined;
   #log = "";
 
   constructor(options: AgentOptions) {
     this.#options = options;
+    this.flags = options.flags ?? [];
   }
 
   get ns(): Netns {
@@ -110,17 +125,7 @@ export class TestAgent {
 
   /** Starts it; does not wait. */
   spawn(): void {
-    const {
-      ns,
-      name,
-      store,
-      netConf,
-      leases,
-      iface = ["--iface=eth0"],
-      flags = [],
-      environment = {},
-      before,
-    } = this.#options;
+    const { ns, name, store, netConf, leases, iface = ["--iface=eth0"], environment = {}, before } = this.#options;
     const command = [
       ...(before === undefined ? [] : ["unshare", "--mount", "sh", "-ec", `${before}; exec "$0" "$@"`]),
       executable(),
@@ -128,7 +133,7 @@ export class TestAgent {
       `--subnet-file=${this.subnetFile}`,
       ...iface,
       `--debug-addr=unix:${this.#socket}`,
-      ...flags,
+      ...this.flags,
     ];
     const env = { PATH: process.env["PATH"] ?? "", NODE_NAME: name, ...environment };
     const child = ns.spawn(command, { stdin: "ignore", stdout: "ignore", stderr: "pipe", env });

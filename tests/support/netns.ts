@@ -90,12 +90,15 @@ export async function pair(a: VethEnd, b: VethEnd, { mtu }: { mtu?: number } = {
   const peer = ["peer", "name", b.name, "netns", b.ns.name, ...settings(b)];
   await a.ns.exec(["ip", "link", "add", "name", a.name, ...settings(a), "type", "veth", ...peer]);
   for (const { ns, name, addresses = [] } of [a, b]) {
-    // Duplicate address detection would keep an IPv6 address from use for a second.
-    for (const address of addresses) {
-      await ns.exec(["ip", "address", "add", address, "dev", name, ...(address.includes(":") ? ["nodad"] : [])]);
-    }
+    for (const address of addresses) await addAddress(ns, address, name);
     await ns.exec(["ip", "link", "set", name, "up"]);
   }
+}
+
+/** Gives an interface an address, as in `192.0.2.1/24`, that can be used at once. */
+export async function addAddress(ns: Netns, address: string, name: string): Promise<void> {
+  // Duplicate address detection would keep an IPv6 address from use for a second.
+  await ns.exec(["ip", "address", "add", address, "dev", name, ...(address.includes(":") ? ["nodad"] : [])]);
 }
 
 export function removeAllNamespaces(): void {

@@ -1,6 +1,7 @@
 import { join } from "node:path";
+import type { Family, PerFamily } from "../../src/net/family.ts";
 import { TestAgent } from "./agent.ts";
-import { Netns, pair } from "./netns.ts";
+import { addAddress, Netns, pair } from "./netns.ts";
 import { type Ping, type PingResult, withoutLoss } from "./ping.ts";
 
 export interface NodeInOverlay {
@@ -8,12 +9,25 @@ export interface NodeInOverlay {
   readonly agent: TestAgent;
   /** a pod behind the bridge cni0 */
   readonly pod: Netns;
+  /** of the overlay's first family */
   podAddress: string;
+  podAddresses: PerFamily<string>;
 }
+
+/** The addresses of the node of that number under the overlay. */
+const underlay: Readonly<Record<Family, (number: number) => string>> = {
+  4: (number) => `192.0.2.${number}/24`,
+  6: (number) => `2001:db8::${number.toString(16)}/64`,
+};
+
+const RANGES: Readonly<Record<Family, object>> = {
+  4: { Network: "10.244.0.0/16" },
+  6: { EnableIPv6: true, IPv6Network: "fd00:10:244::/48" },
+};
 
 /**
  * Nodes on one switch, each with an agent and, once `attachPods` was called, a pod. All addresses are the overlay's own:
- * 192.0.2.0/24 under it, 10.244.0.0/16 in it.
+ * 192.0.2.0/24 and 2001:db8::/64 under it, 10.244.0.0/16 and fd00:10:244::/48 in it, as far as it has the families.
  */
 export class Overlay implements Disposable {
   readonly store: string;
@@ -23,21 +37,25 @@ export class Overlay implements Disposable {
   leases: readonly string[] | undefined;
   readonly #hosts: Netns[] = [];
   readonly #folder: string;
+  readonly #families: readonly Family[];
   readonly #switch = new Netns();
 
   /** @param folder for the store and the agents' files */
-  constructor(folder: string) {
+  constructor(folder: string, families: readonly Family[] = [4]) {
     this.#folder = folder;
+    this.#families = families;
     this.store = join(folder, "leases.db");
     this.netConf = join(folder, "net-conf.json");
   }
 
-  async create(
-    nodes: number,
-    netConf: object = { Network: "10.244.0.0/16", Backend: { Type: "vxlan" } },
-    flags: readonly string[] = [],
-  ): Promise<void> {
-    await Bun.write(this.netConf, JSON.stringify(netConf));
+  /** @param netConf instead of the usual one for the overlay's families */
+  async create(nodes: number, netConf?: object, flags: readonly string[] = []): Promise<void> {
+    const usual = {
+      ...(this.#families.includes(4) ? {} : { EnableIPv4: false }),
+      ...Object.assign({}, ...this.#families.map((family) => RANGES[family])),
+      Backend: { Type: "vxlan" },
+    };
+    await Bun.write(this.netConf, JSON.stringify(netConf ?? usual));
     await this.#switch.exec(["ip", "link", "add", "br0", "type", "bridge"]);
     await this.#switch.exec(["ip", "link", "set", "br0", "up"]);
     for (let number = 1; number <= nodes; number++) await this.addNode(number, flags);
@@ -47,6 +65,7 @@ export class Overlay implements Disposable {
     const name = `n${number}`;
     const ns = await this.#join(number, name);
     await ns.sysctl("ipv4.ip_forward", 1);
+    if (this.#families.includes(6)) await ns.sysctl("ipv6.conf.all.forwarding", 1);
     const { store, netConf, leases } = this;
     const agent = new TestAgent({
       ns,
@@ -57,12 +76,12 @@ export class Overlay implements Disposable {
       ...(leases === undefined ? {} : { leases }),
       flags,
     });
-    const node = { ns, agent, pod: new Netns(), podAddress: "" };
+    const node = { ns, agent, pod: new Netns(), podAddress: "", podAddresses: {} };
     this.nodes.push(node);
     return node;
   }
 
-  /** A namespace on the switch with the address 192.0.2.`number` and no agent: for a server, or for a node made by hand. */
+  /** A namespace on the switch with the addresses of that number and no agent: for a server, or for a node made by hand. */
   async addHost(number: number): Promise<Netns> {
     const ns = await this.#join(number, `h${number}`);
     this.#hosts.push(ns);
@@ -71,7 +90,10 @@ export class Overlay implements Disposable {
 
   async #join(number: number, port: string): Promise<Netns> {
     const ns = new Netns();
-    await pair({ ns, name: "eth0", addresses: [`192.0.2.${number}/24`] }, { ns: this.#switch, name: port });
+    await pair(
+      { ns, name: "eth0", addresses: this.#families.map((family) => underlay[family](number)) },
+      { ns: this.#switch, name: port },
+    );
     await this.#switch.exec(["ip", "link", "set", port, "master", "br0"]);
     return ns;
   }
@@ -89,22 +111,26 @@ export class Overlay implements Disposable {
     return node;
   }
 
-  /** Gives each node's pod the second address of the node's subnet. */
+  /** Gives each node's pod the second address of the node's subnets. */
   async attachPods(): Promise<void> {
     for (const node of this.nodes) {
       const { ns, agent, pod } = node;
-      const { FLANNEL_SUBNET: gateway = "", FLANNEL_MTU: mtu = "" } = await readEnvironmentFile(agent.subnetFile);
-      node.podAddress = gateway.replace(/\.1\/\d+$/, ".2");
+      const file = await readEnvironmentFile(agent.subnetFile);
+      const mtu = file["FLANNEL_MTU"] ?? "";
+      const gateways = [file["FLANNEL_SUBNET"], file["FLANNEL_IPV6_SUBNET"]].filter((gateway) => gateway !== undefined);
+      const addresses = gateways.map((gateway) => gateway.replace(/1\/(\d+)$/, "2/$1"));
       await ns.exec(["ip", "link", "add", "cni0", "mtu", mtu, "type", "bridge"]);
-      await ns.exec(["ip", "address", "add", gateway, "dev", "cni0"]);
+      for (const gateway of gateways) await addAddress(ns, gateway, "cni0");
       await ns.exec(["ip", "link", "set", "cni0", "up"]);
-      await pair(
-        { ns: pod, name: "eth0", addresses: [`${node.podAddress}/24`] },
-        { ns, name: "pod0" },
-        { mtu: Number(mtu) },
-      );
+      await pair({ ns: pod, name: "eth0", addresses }, { ns, name: "pod0" }, { mtu: Number(mtu) });
       await ns.exec(["ip", "link", "set", "pod0", "master", "cni0"]);
-      await pod.exec(["ip", "route", "add", "default", "via", gateway.replace(/\/\d+$/, "")]);
+      for (const gateway of gateways) {
+        const via = gateway.replace(/\/\d+$/, "");
+        await pod.exec(["ip", ...(via.includes(":") ? ["-6"] : []), "route", "add", "default", "via", via]);
+      }
+      const plain = addresses.map((address) => address.replace(/\/\d+$/, ""));
+      for (const address of plain) node.podAddresses[address.includes(":") ? 6 : 4] = address;
+      node.podAddress = plain[0] ?? "";
     }
   }
 

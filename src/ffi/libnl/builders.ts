@@ -5,6 +5,7 @@ import type { Mac } from "../../net/mac.ts";
 import type { Prefix } from "../../net/prefix.ts";
 import {
   AF_BRIDGE,
+  IFA_F_NODAD,
   NLM_F_CREATE,
   NLM_F_REPLACE,
   NTF_SELF,
@@ -12,6 +13,7 @@ import {
   RT_SCOPE_NOWHERE,
   RT_SCOPE_UNIVERSE,
   RT_TABLE_MAIN,
+  RTN_BLACKHOLE,
   RTN_UNICAST,
   RTNH_F_ONLINK,
 } from "../constants.ts";
@@ -87,6 +89,31 @@ export class RouteBuilder implements Disposable {
   }
 }
 
+/** RTM_NEWROUTE or RTM_DELROUTE of a route whose packets are dropped (ip-route(8), `blackhole`). */
+export function blackholeRoute(
+  verb: "replace" | "delete",
+  { destination, metric, protocol }: { destination: Prefix; metric: number; protocol: number },
+): Message {
+  const lib = nlRoute();
+  using address = AddressHandle.forFamily(destination.family).setAddress(destination.address, destination.length);
+  const route = allocated(lib.rtnl_route_alloc(), "a route");
+  try {
+    lib.rtnl_route_set_table(route, RT_TABLE_MAIN);
+    lib.rtnl_route_set_scope(route, verb === "replace" ? RT_SCOPE_UNIVERSE : RT_SCOPE_NOWHERE);
+    lib.rtnl_route_set_protocol(route, protocol);
+    lib.rtnl_route_set_priority(route, metric);
+    check(lib.rtnl_route_set_type(route, RTN_BLACKHOLE), "set route type");
+    check(lib.rtnl_route_set_dst(route, address.pointer), "set route destination");
+    return buildMessage("build a route request", (out) =>
+      verb === "replace"
+        ? lib.rtnl_route_build_add_request(route, NLM_F_CREATE | NLM_F_REPLACE, out)
+        : lib.rtnl_route_build_del_request(route, 0, out),
+    );
+  } finally {
+    lib.rtnl_route_put(route);
+  }
+}
+
 /** A permanent entry that maps an address to an Ethernet address (ip-neighbour(8)). */
 export interface NeighbourParameters {
   readonly device: number;
@@ -143,7 +170,7 @@ export class NeighbourBuilder implements Disposable {
   }
 }
 
-/** RTM_NEWADDR or RTM_DELADDR (ip-address(8)); EEXIST and EADDRNOTAVAIL say that it was so already. */
+/** RTM_NEWADDR or RTM_DELADDR (ip-address(8)), for IPv6 with `nodad`; EEXIST and EADDRNOTAVAIL say that it was so already. */
 export function interfaceAddress(
   verb: "add" | "delete",
   device: number,
@@ -157,6 +184,7 @@ export function interfaceAddress(
   try {
     lib.rtnl_addr_set_ifindex(object, device);
     check(lib.rtnl_addr_set_local(object, local.pointer), "set interface address");
+    if (family === 6) lib.rtnl_addr_set_flags(object, IFA_F_NODAD);
     return buildMessage("build an address request", (out) =>
       verb === "add"
         ? lib.rtnl_addr_build_add_request(object, NLM_F_CREATE, out)
