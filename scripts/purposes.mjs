@@ -81,18 +81,20 @@ export const PACKAGES = {
 };
 
 const NETLINK = ["libnl-3-200", "libnl-route-3-200", "libnftables1"];
-const LAB = [...NETLINK, "iproute2", "iputils-ping", "iptables", "containernetworking-plugins"];
+const LAB = [
+  ...[...NETLINK, "iproute2", "iputils-ping", "iptables", "containernetworking-plugins"],
+  // What --lease etcd and --lease kube need: which it will be is not known here.
+  ...["openssl", "xz-utils"],
+];
+const ETCD = ["etcd-server", "etcd-client"];
 
 const GO = ["golang-1.19-go", "golang-1.19-src"];
 
 /** What each npm script needs beside node_modules: packages to install, packages to unpack. */
 export const PURPOSES = {
   build: { installed: [], unpacked: [] },
-  lab: { installed: LAB, unpacked: [] },
-  test: {
-    installed: [...LAB, "nftables", "openssl", "xz-utils"],
-    unpacked: ["etcd-server", "etcd-client", "kubernetes-client"],
-  },
+  lab: { installed: LAB, unpacked: ETCD },
+  test: { installed: [...LAB, "nftables"], unpacked: [...ETCD, "kubernetes-client"] },
   cluster: { installed: [], unpacked: [...GO, ...Object.keys(SPRIG)] },
   // `npm run envtest` asks for it once it knows that there is something to build.
   envtest: { installed: ["xz-utils"], unpacked: [...GO, "patch"] },

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { inParallel } from "../../src/cli/lab/parallel.ts";
-import { Authority } from "../support/certificates.ts";
+import { Authority } from "../../src/cli/lab/servers/certificates.ts";
 import { KubeCluster } from "../support/kube.ts";
 import { describeWithKubernetes } from "../support/kube-binaries.ts";
 import { Overlay } from "../support/overlay.ts";

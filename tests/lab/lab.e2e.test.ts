@@ -1,110 +1,8 @@
 import { afterEach, beforeAll, expect, test } from "bun:test";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
-import * as v from "valibot";
 import { executable } from "../support/executable.ts";
 import { describeInNamespaces } from "../support/requires.ts";
 import { eventually } from "../support/wait.ts";
-
-const Document = v.object({
-  nodes: v.array(
-    v.object({
-      name: v.string(),
-      subnet: v.string(),
-      publicIP: v.string(),
-      vtepMAC: v.pipe(v.string(), v.mac()),
-      debugURL: v.pipe(v.string(), v.url()),
-    }),
-  ),
-  pairs: v.array(
-    v.object({
-      from: v.string(),
-      to: v.string(),
-      sent: v.number(),
-      received: v.number(),
-      rttMs: v.nullable(v.number()),
-    }),
-  ),
-  encapsulated: v.boolean(),
-  capture: v.nullable(v.string()),
-});
-
-/** A running lab. Its output is read while it runs. */
-class Lab {
-  readonly child: Bun.Subprocess<"ignore", "pipe", "pipe">;
-  stdout = "";
-  stderr = "";
-  readonly #reading: Promise<unknown>;
-
-  constructor(...args: readonly string[]) {
-    this.child = Bun.spawn([executable(), "lab", ...args], { stdin: "ignore", stdout: "pipe", stderr: "pipe" });
-    labs.push(this);
-    this.#reading = Promise.all([
-      this.#read(this.child.stdout, (text) => {
-        this.stdout += text;
-      }),
-      this.#read(this.child.stderr, (text) => {
-        this.stderr += text;
-      }),
-    ]);
-  }
-
-  async #read(stream: ReadableStream<Uint8Array>, add: (text: string) => void): Promise<void> {
-    const decoder = new TextDecoder();
-    for await (const chunk of stream) add(decoder.decode(chunk, { stream: true }));
-  }
-
-  /** @returns its exit code, once it has ended */
-  async end(): Promise<number> {
-    await Promise.all([this.child.exited, this.#reading]);
-    return this.child.exitCode ?? 128;
-  }
-
-  document(): v.InferOutput<typeof Document> {
-    return v.parse(Document, JSON.parse(this.stdout));
-  }
-
-  /** Its id, once it has told it. */
-  id(): Promise<string> {
-    return eventually(() => /making the lab ([0-9a-f]{5})/.exec(this.stderr)?.[1], { within: 10_000, what: "an id" });
-  }
-
-  async stays(): Promise<void> {
-    await eventually(() => this.stderr.includes("stays until Ctrl-C"), {
-      within: 30_000,
-      what: `a lab; ${this.stderr}`,
-    });
-  }
-}
-
-const labs: Lab[] = [];
-
-/** What there is of a lab: namespaces, files, agents. */
-function tracesOf(id: string): string[] {
-  const namespaces = existsSync("/run/netns") ? readdirSync("/run/netns").filter((name) => name.includes(id)) : [];
-  const files = existsSync("/run/tartan-lab") ? readdirSync("/run/tartan-lab").filter((name) => name.includes(id)) : [];
-  return [...namespaces, ...files, ...agentsOf(id).map((pid) => `process ${pid}`)];
-}
-
-function agentsOf(id: string, node = ""): number[] {
-  const mark = `--debug-addr=unix:/run/tartan-lab/${id}/${node}`;
-  return readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number)
-    .filter((pid) => commandLine(pid).some((argument) => argument.startsWith(mark)));
-}
-
-function commandLine(pid: number): string[] {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
-  } catch {
-    return [];
-  }
-}
-
-/** What the host has, which no lab may change. */
-function interfaces(): string {
-  return Bun.spawnSync(["ip", "-brief", "link"]).stdout.toString() + Bun.spawnSync(["ip", "route"]).stdout.toString();
-}
+import { agentsOf, endLabs, interfaces, startLab, tracesOf } from "./running-lab.ts";
 
 async function ip(...args: readonly string[]): Promise<boolean> {
   return (await Bun.spawn(["ip", ...args], { stdout: "ignore", stderr: "ignore" }).exited) === 0;
@@ -116,16 +14,11 @@ async function fetchText(url: string): Promise<string> {
 
 describeInNamespaces("tartan lab", () => {
   beforeAll(() => void executable());
-  afterEach(async () => {
-    for (const lab of labs.splice(0)) {
-      if (lab.child.exitCode === null) lab.child.kill("SIGTERM");
-      await lab.end();
-    }
-  });
+  afterEach(endLabs);
 
   test("--once -o json: one document, every pair reached through VXLAN, nothing left", async () => {
     const before = interfaces();
-    const lab = new Lab("--nodes", "3", "--once", "-o", "json");
+    const lab = startLab("--nodes", "3", "--once", "-o", "json");
     const id = await lab.id();
     expect(await lab.end(), lab.stderr).toBe(0);
     const { nodes, pairs, encapsulated, capture } = lab.document();
@@ -154,7 +47,7 @@ describeInNamespaces("tartan lab", () => {
   });
 
   test("two labs at once do not meet, and each has its own state", async () => {
-    const both = [new Lab("--nodes=2", "--once", "-o=json"), new Lab("--nodes=3", "--once", "-o=json")];
+    const both = [startLab("--nodes=2", "--once", "-o=json"), startLab("--nodes=3", "--once", "-o=json")];
     const ids = await Promise.all(both.map((lab) => lab.id()));
     const codes = await Promise.all(both.map((lab) => lab.end()));
     expect(codes, both.map(({ stderr }) => stderr).join("\n")).toEqual([0, 0]);
@@ -164,7 +57,7 @@ describeInNamespaces("tartan lab", () => {
 
   test("it stays, with the agents' state to look at, until it is told to stop", async () => {
     const before = interfaces();
-    const lab = new Lab("--nodes", "2");
+    const lab = startLab("--nodes", "2");
     const id = await lab.id();
     await lab.stays();
     expect(lab.stdout).toContain("All 2 pairs reached, through VXLAN.\n");
@@ -196,7 +89,7 @@ describeInNamespaces("tartan lab", () => {
   });
 
   test("a pair that is not reached is told, and is in the exit code", async () => {
-    const lab = new Lab("--once", "-o", "json");
+    const lab = startLab("--once", "-o", "json");
     const id = await lab.id();
     // The lab waits for this agent, and so for us.
     const agent = await eventually(() => agentsOf(id, "n1.sock")[0], { within: 10_000, what: "an agent in n1" });
@@ -214,7 +107,7 @@ describeInNamespaces("tartan lab", () => {
   });
 
   test("an agent that ends before it is ready is named", async () => {
-    const lab = new Lab("--once");
+    const lab = startLab("--once");
     const id = await lab.id();
     const agent = await eventually(() => agentsOf(id, "n2.sock")[0], { within: 10_000, what: "an agent in n2" });
     process.kill(agent, "SIGKILL");
@@ -231,7 +124,7 @@ describeInNamespaces("tartan lab", () => {
     ["attaching", "SIGINT", 130],
     ["pinging", "SIGINT", 130],
   ] as const)("stopped at %p by %s, it leaves nothing", async (step, signal, code) => {
-    const lab = new Lab("--once");
+    const lab = startLab("--once");
     const id = await lab.id();
     await eventually(() => lab.stderr.includes(`lab: ${step}`), { within: 10_000, what: step });
     lab.child.kill(signal);
@@ -243,7 +136,7 @@ describeInNamespaces("tartan lab", () => {
   });
 
   test("an agent that does not stop is killed", async () => {
-    const lab = new Lab("--nodes=2");
+    const lab = startLab("--nodes=2");
     const id = await lab.id();
     await lab.stays();
     process.kill(agentsOf(id)[0] ?? 0, "SIGSTOP");
@@ -253,7 +146,7 @@ describeInNamespaces("tartan lab", () => {
   });
 
   test("a second Ctrl-C does not wait, and the next lab removes the rest", async () => {
-    const lab = new Lab("--nodes=2");
+    const lab = startLab("--nodes=2");
     const id = await lab.id();
     await lab.stays();
     process.kill(agentsOf(id)[0] ?? 0, "SIGSTOP");
@@ -265,25 +158,25 @@ describeInNamespaces("tartan lab", () => {
     expect(await lab.end()).toBe(130);
     expect(lab.stderr).toContain("lab: not all is removed; the next lab does that when it starts\n");
     await eventually(() => agentsOf(id).length === 0, { within: 5_000, what: "the end of the agents" });
-    expect(await new Lab("--nodes=2", "--once").end()).toBe(0);
+    expect(await startLab("--nodes=2", "--once").end()).toBe(0);
     expect(tracesOf(id)).toEqual([]);
   });
 
   test.each(["making the lab", "starting an agent", "stays until"])(
     "what a lab leaves that is killed at %p, the next one removes",
     async (step) => {
-      const killed = new Lab("--nodes=2");
+      const killed = startLab("--nodes=2");
       const id = await killed.id();
       await eventually(() => killed.stderr.includes(step), { within: 30_000, what: step });
       killed.child.kill("SIGKILL");
       await killed.end();
       expect(tracesOf(id)).not.toEqual([]);
-      const alive = new Lab("--nodes=2");
+      const alive = startLab("--nodes=2");
       await alive.stays();
       expect(alive.stderr).toContain(`removed what the lab ${id} left, which was killed`);
       expect(tracesOf(id)).toEqual([]);
       // One that still runs is not touched.
-      const next = new Lab("--nodes=2", "--once");
+      const next = startLab("--nodes=2", "--once");
       expect(await next.end()).toBe(0);
       expect(next.stderr).not.toContain(await alive.id());
       expect(tracesOf(await alive.id())).not.toEqual([]);
@@ -291,7 +184,7 @@ describeInNamespaces("tartan lab", () => {
   );
 
   test("wrong options: one line, exit code 2, nothing on stdout", async () => {
-    const lab = new Lab("--nodse", "3");
+    const lab = startLab("--nodse", "3");
     expect(await lab.end()).toBe(2);
     expect(lab.stderr).toBe("tartan: unknown option --nodse: did you mean --nodes?\n");
     expect(lab.stdout).toBe("");

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { UsageError } from "../../src/base/errors.ts";
 import { type LabOptions, labHelp, parseLabOptions } from "../../src/cli/lab/options.ts";
 
-const DEFAULTS: LabOptions = { nodes: 3, once: false, output: "text", help: false };
+const DEFAULTS: LabOptions = { nodes: 3, lease: "embedded", once: false, output: "text", help: false };
 
 describe("parseLabOptions", () => {
   test.each<[string, Partial<LabOptions>]>([
@@ -13,6 +13,9 @@ describe("parseLabOptions", () => {
     ["-nodes=7 -once", { nodes: 7, once: true }],
     ["-nodes 7", { nodes: 7 }],
     ["--nodes 5 --nodes 4", { nodes: 4 }],
+    ["--lease embedded", { lease: "embedded" }],
+    ["--lease etcd", { lease: "etcd" }],
+    ["-lease=kube", { lease: "kube" }],
     ["-o json", { output: "json" }],
     ["-ojson", { output: "json" }],
     ["-o=json", { output: "json" }],
@@ -36,6 +39,9 @@ describe("parseLabOptions", () => {
     ["--nodes", "--nodes needs a value: --nodes=N"],
     ["-o", "--output needs a value: --output=FORMAT"],
     ["-o yaml", '--output must be text or json, not "yaml"'],
+    ["--lease zookeeper", '--lease must be embedded, etcd or kube, not "zookeeper"'],
+    ["--lease", "--lease needs a value: --lease=SOURCE"],
+    ["--leese etcd", "unknown option --leese: did you mean --lease?"],
     ["--once=yes", "--once takes no value"],
     ["--node 3", "unknown option --node: did you mean --nodes?"],
     ["--ouptut json", "unknown option --ouptut: did you mean --output?"],

@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { type LabReport, reportJson, reportText, succeeded } from "../../src/cli/lab/report.ts";
 
 const GOOD: LabReport = {
+  lease: { source: "embedded", server: null, inspect: [] },
   nodes: [
     {
       name: "n1",
@@ -63,6 +64,9 @@ NODE  SUBNET           PUBLIC ADDRESS  VTEP MAC           DEBUG URL
 n1    10.244.1.0/24    192.0.2.1       02:00:00:00:00:01  http://127.0.0.1:40001
 n2    10.244.200.0/24  192.0.2.2       02:00:00:00:00:02  http://127.0.0.1:40002
 
+LEASES
+in a file that the agents share
+
 FROM  TO  SENT  RECEIVED  LOSS        RTT
 n1    n2     3         3   0 %   0.125 ms
 n2    n1     3         2  33 %  12.000 ms
@@ -76,6 +80,13 @@ curl http://127.0.0.1:40002/debug/state
 
 All 2 pairs reached, through VXLAN.
 `);
+  });
+
+  test("shows the server that has the leases, and how to look into it", () => {
+    const server = "http://192.0.2.250:2379";
+    const text = reportText({ ...GOOD, lease: { source: "etcd", server, inspect: ["etcdctl get", "curl x"] } }, plain);
+    expect(text).toContain("\nLEASES\nin etcd, at http://192.0.2.250:2379\n");
+    expect(text).toContain("\ncurl http://127.0.0.1:40002/debug/state\netcdctl get\ncurl x\n\n");
   });
 
   test("names the pairs that were not reached", () => {

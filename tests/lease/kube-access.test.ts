@@ -1,8 +1,8 @@
 import { afterEach, beforeAll, expect, test } from "bun:test";
 import { chmodSync } from "node:fs";
+import { Authority } from "../../src/cli/lab/servers/certificates.ts";
 import type { KubernetesOptions } from "../../src/lease/kube.ts";
 import type { LeaseSource } from "../../src/lease/source.ts";
-import { Authority } from "../support/certificates.ts";
 import { type KubeCluster, useKubernetes } from "../support/kube.ts";
 import { describeWithKubernetes } from "../support/kube-binaries.ts";
 import { eventually } from "../support/wait.ts";
@@ -93,7 +93,7 @@ describeWithKubernetes("access to the Kubernetes API", () => {
     const path = await cluster.kubeconfig({ token: "s3cret" });
     const source = await open({ kubeconfigFile: path });
     await expect(source.settings(never)).rejects.toThrow(
-      `can't get nodes node-1 at ${cluster.url}: 401 Unauthorized: the API server does not accept user someone of kubeconfig ${path}`,
+      `can't get nodes node-1 at ${cluster.url}: 401 Unauthorized: the API server does not accept user tartan of kubeconfig ${path}`,
     );
     await using _follower = new Follower(source);
     expect(await problemOf(source)).not.toContain("s3cret");

@@ -1,27 +1,23 @@
 import { afterAll, describe } from "bun:test";
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import * as v from "valibot";
-import type { Certificate } from "./certificates.ts";
+import { adviceFor, findServer, missingServers, placesFrom } from "../../src/cli/lab/servers/binaries.ts";
+import type { Certificate } from "../../src/cli/lab/servers/certificates.ts";
+import { etcdArguments } from "../../src/cli/lab/servers/etcd-arguments.ts";
 import type { Netns } from "./netns.ts";
 import { TemporaryFolder } from "./temp.ts";
 import { eventually } from "./wait.ts";
 
-const ROOT = join(import.meta.dir, "..", "..");
-const ADVICE = "get it with: node scripts/setup.mjs test";
-
-function find(name: string, packageName: string): string | undefined {
-  const unpacked = join(ROOT, ".cache", "debs", packageName, "usr", "bin", name);
-  return existsSync(unpacked) ? unpacked : (Bun.which(name) ?? undefined);
-}
-
-const ETCD = find("etcd", "etcd-server");
-const ETCDCTL = find("etcdctl", "etcd-client");
+/** Where the tests look for servers, and the lab does that they start. */
+export const CHECKOUT = { TARTAN_CHECKOUT: join(import.meta.dir, "..", "..") };
+const PLACES = placesFrom({ ...process.env, ...CHECKOUT });
+const ETCD = findServer("etcd", PLACES);
+const ETCDCTL = findServer("etcdctl", PLACES);
 
 /** What the tests need to run etcd and do not find, and how to get it. */
-export function etcdMissing(): string | undefined {
-  const missing = ETCD === undefined ? "etcd" : ETCDCTL === undefined ? "etcdctl" : undefined;
-  return missing && `the command ${missing}; ${ADVICE}`;
+function etcdMissing(): string | undefined {
+  const missing = missingServers("etcd", PLACES);
+  return missing.length === 0 ? undefined : adviceFor(missing, PLACES);
 }
 
 /** `describe` for tests that run etcd itself. Where it is not there, it skips them and says why in one line. */
@@ -66,7 +62,7 @@ export class EtcdServer implements AsyncDisposable {
   readonly #folder = new TemporaryFolder();
   readonly #options: EtcdOptions;
   readonly #member: Member;
-  readonly #cluster: string;
+  readonly #members: readonly Member[];
   readonly #address: string;
   #child: Bun.Subprocess<"ignore", "ignore", "pipe"> | undefined;
   #log = "";
@@ -76,7 +72,7 @@ export class EtcdServer implements AsyncDisposable {
     this.#member = member;
     this.#options = options;
     this.#address = options.place?.address ?? "127.0.0.1";
-    this.#cluster = members.map(({ name, peer }) => `${name}=http://${this.#address}:${peer}`).join(",");
+    this.#members = members;
   }
 
   /** Starts one server and waits until it is healthy. */
@@ -96,21 +92,18 @@ export class EtcdServer implements AsyncDisposable {
 
   spawn(): void {
     const { certificate, clientCa, args = [], place } = this.#options;
-    const { name, peer } = this.#member;
-    const peerUrl = `http://${this.#address}:${peer}`;
+    const cluster = this.#members.map(({ name, peer }) => ({ name, peerUrl: `http://${this.#address}:${peer}` }));
     const command = [
       ETCD ?? "etcd",
-      `--name=${name}`,
-      `--data-dir=${this.#folder.at("data")}`,
-      `--listen-client-urls=${this.endpoint}`,
-      `--advertise-client-urls=${this.endpoint}`,
-      `--listen-peer-urls=${peerUrl}`,
-      `--initial-advertise-peer-urls=${peerUrl}`,
-      `--initial-cluster=${this.#cluster}`,
-      "--logger=zap",
-      "--log-level=error",
-      ...(certificate === undefined ? [] : [`--cert-file=${certificate.cert}`, `--key-file=${certificate.key}`]),
-      ...(clientCa === undefined ? [] : [`--trusted-ca-file=${clientCa}`, "--client-cert-auth"]),
+      ...etcdArguments({
+        name: this.#member.name,
+        dataDir: this.#folder.at("data"),
+        clientUrl: this.endpoint,
+        peerUrl: `http://${this.#address}:${this.#member.peer}`,
+        cluster,
+        ...(certificate && { certificate }),
+        ...(clientCa !== undefined && { clientCa }),
+      }),
       ...args,
     ];
     const settings = { stdin: "ignore", stdout: "ignore", stderr: "pipe" } as const;

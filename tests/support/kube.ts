@@ -1,7 +1,11 @@
 import { afterAll } from "bun:test";
-import { generateKeyPairSync } from "node:crypto";
 import * as v from "valibot";
-import { Authority, type Certificate } from "./certificates.ts";
+import type { KubeCommand } from "../../src/cli/lab/servers/binaries.ts";
+import type { Authority, Certificate } from "../../src/cli/lab/servers/certificates.ts";
+import { KubeApi } from "../../src/cli/lab/servers/kube-api.ts";
+import { apiServerArguments, controllerManagerArguments } from "../../src/cli/lab/servers/kube-arguments.ts";
+import { makeApiServerFiles } from "../../src/cli/lab/servers/kube-files.ts";
+import { kubeconfigText } from "../../src/cli/lab/servers/kubeconfig.ts";
 import { EtcdServer } from "./etcd.ts";
 import { kubeBinary } from "./kube-binaries.ts";
 import type { Netns } from "./netns.ts";
@@ -23,8 +27,6 @@ const NodeBody = v.object({
 });
 export type NodeObject = v.InferOutput<typeof NodeBody>;
 
-const TokenBody = v.object({ status: v.object({ token: v.string() }) });
-
 export interface KubeOptions {
   /** where it runs, and its address there; else here, on 127.0.0.1 */
   readonly place?: { readonly ns: Netns; readonly address: string };
@@ -39,16 +41,9 @@ interface ServerProcess {
   readonly start: () => Bun.Subprocess;
 }
 
-/** A flannel DaemonSet's account, with no more rights than flannel's ClusterRole gives. */
-const NAMESPACE = "kube-flannel";
-const ACCOUNT = "flannel";
-const ROLE = {
-  rules: [
-    { apiGroups: [""], resources: ["pods", "nodes", "namespaces"], verbs: ["get", "list", "watch"] },
-    { apiGroups: [""], resources: ["nodes/status"], verbs: ["patch"] },
-  ],
-};
 const ADMIN = "admin-of-the-tests";
+/** seconds */
+const TOKEN_LIFETIME = 3600;
 
 /** The real API server over the real etcd, with TLS and RBAC, and kube-controller-manager's podCIDRs if asked for. */
 export class KubeCluster implements AsyncDisposable {
@@ -57,9 +52,9 @@ export class KubeCluster implements AsyncDisposable {
   readonly #processes = new Map<string, ServerProcess>();
   #etcd: EtcdServer | undefined;
   #authority: Authority | undefined;
-  /** what the API server shows of itself, and whose it is */
+  /** what the API server shows of itself */
   #certificate: Certificate | undefined;
-  #trusted = "";
+  #api: KubeApi | undefined;
   #port = 0;
   /** the way into the server's namespace */
   #relay: TcpRelay | undefined;
@@ -100,52 +95,32 @@ export class KubeCluster implements AsyncDisposable {
   async #start(): Promise<void> {
     const { place, clusterCIDR } = this.#options;
     const { folder } = this;
-    const dualStack = this.#options.dualStack ? ["--feature-gates=IPv6DualStack=true"] : [];
-    this.#authority = await Authority.create(folder.path, "cluster-ca");
-    const server = await this.#authority.issue("apiserver", [`IP:${this.#address}`, "IP:127.0.0.1", "DNS:kubernetes"]);
-    this.#certificate = server;
-    this.#trusted = server.ca;
-    const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
-    await Bun.write(folder.at("sa.key"), privateKey.export({ type: "sec1", format: "pem" }));
-    await Bun.write(folder.at("tokens.csv"), `${ADMIN},admin,1,"system:masters"\n`);
+    const files = await makeApiServerFiles(folder.path, this.#address, ADMIN);
+    this.#authority = files.authority;
+    this.#certificate = files.certificate;
     this.#etcd = await EtcdServer.start(place === undefined ? {} : { place });
     this.#port = place === undefined ? freePort() : 6443;
     this.#relay = place && new TcpRelay(this.#port, place);
-    await this.#run("kube-apiserver", [
-      `--etcd-servers=${this.#etcd.endpoint}`,
-      `--secure-port=${this.#port}`,
-      `--bind-address=${this.#address}`,
-      `--advertise-address=${place === undefined ? "192.0.2.1" : this.#address}`,
-      `--client-ca-file=${server.ca}`,
-      `--tls-cert-file=${server.cert}`,
-      `--tls-private-key-file=${server.key}`,
-      `--cert-dir=${folder.at("certificates")}`,
-      `--token-auth-file=${folder.at("tokens.csv")}`,
-      `--service-account-key-file=${folder.at("sa.key")}`,
-      `--service-account-signing-key-file=${folder.at("sa.key")}`,
-      "--service-account-issuer=https://kubernetes",
-      "--service-cluster-ip-range=10.96.0.0/16",
-      "--authorization-mode=Node,RBAC",
-      "--allow-privileged=true",
-      "--disable-admission-plugins=ServiceAccount",
-      ...dualStack,
-    ]);
+    this.#trust(files.authority.ca);
+    const dualStack = this.#options.dualStack ? ["--feature-gates=IPv6DualStack=true"] : [];
+    const settings = {
+      etcdUrl: this.#etcd.endpoint,
+      address: this.#address,
+      port: this.#port,
+      advertiseAddress: place === undefined ? "192.0.2.1" : this.#address,
+      folder: folder.at("certificates"),
+      ...files,
+    };
+    await this.#run("kube-apiserver", [...apiServerArguments(settings), ...dualStack]);
     await this.serving();
     await this.#makeAccount();
     if (clusterCIDR === undefined) return;
-    await this.#run("kube-controller-manager", [
-      "--controllers=nodeipam",
-      "--allocate-node-cidrs",
-      `--cluster-cidr=${clusterCIDR}`,
-      `--kubeconfig=${await this.kubeconfig({ token: ADMIN })}`,
-      ...dualStack,
-      "--leader-elect=false",
-      "--port=0",
-      "--secure-port=0",
-    ]);
+    const kubeconfig = await this.kubeconfig({ token: ADMIN });
+    const controllers = { kubeconfig, clusterCIDR, folder: folder.at("certificates") };
+    await this.#run("kube-controller-manager", [...controllerManagerArguments(controllers), ...dualStack]);
   }
 
-  async #run(name: "kube-apiserver" | "kube-controller-manager", args: readonly string[]): Promise<void> {
+  async #run(name: KubeCommand, args: readonly string[]): Promise<void> {
     const command = [kubeBinary(name), ...args];
     const { place } = this.#options;
     const start = () => {
@@ -178,35 +153,31 @@ export class KubeCluster implements AsyncDisposable {
     return this.#processes.get(name)?.child.exitCode !== null;
   }
 
+  /** @param ca file of the authority whose certificate the API server shows from now on */
+  #trust(ca: string): void {
+    const url = this.#relay === undefined ? this.url : `https://127.0.0.1:${this.#relay.port}`;
+    this.#api = new KubeApi({ url, ca, token: ADMIN });
+  }
+
+  get #administrator(): KubeApi {
+    if (this.#api === undefined) throw new Error("the cluster was not started");
+    return this.#api;
+  }
+
   async #makeAccount(): Promise<void> {
-    const metadata = { name: ACCOUNT, namespace: NAMESPACE };
-    const rbac = "/apis/rbac.authorization.k8s.io/v1";
-    await this.request("POST", "/api/v1/namespaces", { metadata: { name: NAMESPACE } });
-    await this.request("POST", `/api/v1/namespaces/${NAMESPACE}/serviceaccounts`, { metadata });
-    await this.request("POST", `${rbac}/clusterroles`, { metadata: { name: ACCOUNT }, ...ROLE });
-    await this.bind("flannel", { kind: "ServiceAccount", ...metadata });
+    await this.#administrator.makeAccount();
     const token = await this.token();
-    await eventually(async () => (await this.request("GET", "/api/v1/nodes?limit=1", undefined, token)) !== undefined, {
-      within: 10_000,
-      what: "the account has its role",
-    });
+    await eventually(() => this.#administrator.grants(token), { within: 10_000, what: "the account has its role" });
   }
 
   /** Gives flannel's ClusterRole, or another one, to someone. */
-  async bind(name: string, subject: object, role = ACCOUNT): Promise<void> {
-    await this.request("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", {
-      metadata: { name },
-      roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: role },
-      subjects: [subject],
-    });
+  async bind(name: string, subject: object, role?: string): Promise<void> {
+    await this.#administrator.bind(name, subject, role);
   }
 
   /** A token of flannel's account. @param boundTo a Secret of its namespace whose end is the token's, too */
   async token(boundTo?: string): Promise<string> {
-    const boundObjectRef = boundTo === undefined ? undefined : { kind: "Secret", apiVersion: "v1", name: boundTo };
-    const path = `/api/v1/namespaces/${NAMESPACE}/serviceaccounts/${ACCOUNT}/token`;
-    const answer = await this.request("POST", path, { spec: { expirationSeconds: 3600, boundObjectRef } });
-    return v.parse(TokenBody, answer).status.token;
+    return this.#administrator.token(TOKEN_LIFETIME, boundTo);
   }
 
   /** A folder as a pod finds it. */
@@ -219,17 +190,7 @@ export class KubeCluster implements AsyncDisposable {
   /** Writes a kubeconfig. @param user as it stands there @param cluster more about the cluster @returns its path */
   async kubeconfig(user: object, cluster: object = {}): Promise<string> {
     const path = this.folder.at(`${crypto.randomUUID()}.kubeconfig`);
-    const content = {
-      apiVersion: "v1",
-      kind: "Config",
-      "current-context": "tests",
-      contexts: [{ name: "tests", context: { cluster: "real", user: "someone" } }],
-      clusters: [
-        { name: "real", cluster: { server: this.url, "certificate-authority": this.authority.ca, ...cluster } },
-      ],
-      users: [{ name: "someone", user }],
-    };
-    await Bun.write(path, JSON.stringify(content));
+    await Bun.write(path, kubeconfigText(this.url, this.authority.ca, user, cluster));
     return path;
   }
 
@@ -237,19 +198,8 @@ export class KubeCluster implements AsyncDisposable {
    * Asks the API server as its administrator, unless another token is given; PATCH is a merge.
    * @throws Error with what it answered, unless it is good
    */
-  async request(method: string, path: string, body?: object, token = ADMIN): Promise<unknown> {
-    const type = method === "PATCH" ? "application/strategic-merge-patch+json" : "application/json";
-    const url = this.#relay === undefined ? this.url : `https://127.0.0.1:${this.#relay.port}`;
-    const response = await fetch(`${url}${path}`, {
-      method,
-      headers: { authorization: `Bearer ${token}`, "content-type": type },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      tls: { ca: Bun.file(this.#trusted) },
-      signal: AbortSignal.timeout(10_000),
-    });
-    const text = await response.text();
-    if (!response.ok) throw new Error(`${method} ${path}: HTTP ${response.status}: ${text}`);
-    return text.startsWith("{") ? JSON.parse(text) : text;
+  async request(method: string, path: string, body?: object, token?: string): Promise<unknown> {
+    return this.#administrator.request(method, path, { body, ...(token !== undefined && { token }) });
   }
 
   async createNode(name: string, { annotations = {}, labels = {}, spec = {}, status = {} } = {}): Promise<NodeObject> {
@@ -283,10 +233,7 @@ export class KubeCluster implements AsyncDisposable {
   }
 
   /** Sends a signal to a server and, if that ends it, waits for its end. */
-  async signal(
-    name: "kube-apiserver" | "kube-controller-manager",
-    signal: "SIGKILL" | "SIGSTOP" | "SIGCONT",
-  ): Promise<void> {
+  async signal(name: KubeCommand, signal: "SIGKILL" | "SIGSTOP" | "SIGCONT"): Promise<void> {
     const server = this.#processes.get(name);
     server?.child.kill(signal);
     if (signal === "SIGKILL") await server?.child.exited;
@@ -297,7 +244,7 @@ export class KubeCluster implements AsyncDisposable {
     if (this.#certificate === undefined) throw new Error("the cluster was not started");
     await Bun.write(this.#certificate.cert, Bun.file(cert));
     await Bun.write(this.#certificate.key, Bun.file(key));
-    this.#trusted = ca;
+    this.#trust(ca);
   }
 
   /** Starts the API server again after it was killed, and waits until it answers. */

@@ -9,7 +9,17 @@ export interface CommandResult {
 const PATH = [process.env["PATH"] ?? "", "/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"].join(":");
 
 /** The commands that the lab runs, and the Debian packages that they are in. */
-const PACKAGES = { ip: "iproute2", ping: "iputils-ping", nsenter: "util-linux" } as const;
+const PACKAGES = {
+  ip: "iproute2",
+  ping: "iputils-ping",
+  nsenter: "util-linux",
+  openssl: "openssl",
+  xz: "xz-utils",
+} as const;
+type Tool = keyof typeof PACKAGES;
+
+/** What every lab needs of them. */
+const ALWAYS: readonly Tool[] = ["ip", "ping", "nsenter"];
 
 /** The environment of what the lab starts: nothing of the caller's that could configure it, messages in English. */
 export const ENVIRONMENT: Readonly<Record<string, string>> = {
@@ -19,20 +29,31 @@ export const ENVIRONMENT: Readonly<Record<string, string>> = {
 };
 
 /** The path of a command. @throws Error with the package to install */
-export function tool(name: keyof typeof PACKAGES): string {
-  const path = Bun.which(name, { PATH });
-  if (path === null) throw new Error(`the command ${name} is missing; on Debian: apt install ${PACKAGES[name]}`);
+export function tool(name: Tool): string {
+  const path = onPath(name);
+  if (path === undefined) throw new Error(`the command ${name} is missing; on Debian: apt install ${PACKAGES[name]}`);
   return path;
 }
 
-/** @throws Error naming what is missing and the packages to install */
-export function requireTools(): void {
-  const missing = (Object.keys(PACKAGES) as (keyof typeof PACKAGES)[]).filter(
-    (name) => Bun.which(name, { PATH }) === null,
-  );
+/** @returns the path of a command, wherever a user's or root's PATH has it */
+export function onPath(name: string): string | undefined {
+  return Bun.which(name, { PATH }) ?? undefined;
+}
+
+/**
+ * @param further what this lab needs beside that which all need
+ * @throws Error naming what is missing and the packages to install
+ */
+export function requireTools(further: readonly Tool[]): void {
+  const missing = [...ALWAYS, ...further].filter((name) => onPath(name) === undefined);
   if (missing.length === 0) return;
   const packages = missing.map((name) => PACKAGES[name]).join(" ");
   throw new Error(`missing commands: ${missing.join(", ")}; on Debian: apt install ${packages}`);
+}
+
+/** An argument as a shell takes it. */
+export function quote(argument: string): string {
+  return /^[\w@%+=:,./-]+$/.test(argument) ? argument : Bun.$.escape(argument);
 }
 
 /** The command line that runs `command` in a named network namespace, in one process. */

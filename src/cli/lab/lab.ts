@@ -1,6 +1,7 @@
 import { styleText } from "node:util";
 import { describeError } from "../../base/errors.ts";
-import { type Agent, AgentError, agentCommand, agentReady, startAgents } from "./agents.ts";
+import { agentReady, startAgents } from "./agents.ts";
+import { type Child, ChildError, restartLine } from "./child.ts";
 import { hasCode } from "./error-code.ts";
 import { InterruptedError, Interrupts } from "./interrupts.ts";
 import { makeLabFolder } from "./lab-folder.ts";
@@ -11,8 +12,10 @@ import { type LabPlan, planLab } from "./plan.ts";
 import { attachPod } from "./pods.ts";
 import { requireLabCanRun } from "./preflight.ts";
 import { AgentProxy } from "./proxy.ts";
-import { abandonedLabs, killAgents, removeLab } from "./removal.ts";
+import { abandonedLabs, killProcesses, removeLab } from "./removal.ts";
 import { type LabReport, type Paint, reportJson, reportText, succeeded } from "./report.ts";
+import { placesFrom, requireServers, type ServerPaths } from "./servers/binaries.ts";
+import { startLeaseSource } from "./servers/lease-source.ts";
 import { makeTopology } from "./topology.ts";
 
 /** Progress and warnings; stdout is for the report alone. */
@@ -31,23 +34,24 @@ export async function runLab(args: readonly string[]): Promise<number> {
     await print(labHelp());
     return 0;
   }
-  requireLabCanRun();
+  requireLabCanRun(options);
   // A terminal or a pipe that is gone must not keep the lab from cleaning up.
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
 
   let id: string | undefined;
   using interrupts = new Interrupts((exitCode) => {
-    if (id !== undefined) killAgents(id);
+    if (id !== undefined) killProcesses(id);
     say("not all is removed; the next lab does that when it starts");
     process.exit(exitCode);
   });
   try {
+    const servers = await requireServers(options.lease, placesFrom(process.env), say, interrupts.signal);
     await removeLeftovers();
     interrupts.signal.throwIfAborted();
     id = makeLabFolder();
-    return (await showLab(planLab(id, options.nodes), options, interrupts.signal)) ? 0 : 1;
+    return (await showLab(planLab(id, options), servers, options, interrupts.signal)) ? 0 : 1;
   } catch (error) {
-    if (error instanceof AgentError) for (const line of error.log) process.stderr.write(`  ${line}\n`);
+    if (error instanceof ChildError) for (const line of error.log) process.stderr.write(`  ${line}\n`);
     if (!(error instanceof InterruptedError)) throw error;
     say(error.message);
     return error.exitCode;
@@ -72,18 +76,25 @@ async function removeLeftovers(): Promise<void> {
 }
 
 /** @returns whether everything was as it should be */
-async function showLab(plan: LabPlan, options: LabOptions, signal: AbortSignal): Promise<boolean> {
+async function showLab(
+  plan: LabPlan,
+  servers: ServerPaths,
+  options: LabOptions,
+  signal: AbortSignal,
+): Promise<boolean> {
   say(`making the lab ${plan.id}: ${plan.nodes.length} nodes joined by a switch`);
   await makeTopology(plan, signal);
 
+  await using open = new AsyncDisposableStack();
+  const source = await startLeaseSource(plan, { paths: servers, tell: say, open, signal });
+
   say("starting an agent in each node");
   const agents = startAgents(plan);
-  await using open = new AsyncDisposableStack();
   const live = await inParallel(agents, { signal }, async (agent, either) => {
     const lease = await agentReady(agent, agents.length, either);
     return { node: agent.node, lease, debugURL: open.use(new AgentProxy(agent.node)).url };
   });
-  open.use(watchAgents(agents, plan));
+  open.use(watchChildren([...source.children, ...agents]));
 
   say("attaching a pod to each node");
   const stations = await inParallel(
@@ -97,6 +108,7 @@ async function showLab(plan: LabPlan, options: LabOptions, signal: AbortSignal):
 
   say(`pinging every pod from every other: ${stations.length * (stations.length - 1)} pairs`);
   const report: LabReport = {
+    lease: source.report,
     nodes: live.map(({ node: { name }, lease: { subnet, publicIP, vtepMAC }, debugURL }) => {
       return { name, subnet, publicIP, vtepMAC, debugURL };
     }),
@@ -107,14 +119,12 @@ async function showLab(plan: LabPlan, options: LabOptions, signal: AbortSignal):
   return succeeded(report);
 }
 
-/** Tells of every agent that ends, and how it is started again, until it is disposed of. */
-function watchAgents(agents: readonly Agent[], plan: LabPlan): Disposable {
+/** Tells of every process that ends, and how it is started again, until it is disposed of. */
+function watchChildren(children: readonly Child[]): Disposable {
   let watching = true;
-  for (const { node, ended } of agents) {
-    void ended.then((how) => {
-      if (!watching) return;
-      const command = agentCommand(node, plan).map(quote).join(" ");
-      say(`the agent of ${node.name} ended ${how}; to start it again: NODE_NAME=${node.name} ${command}`);
+  for (const child of children) {
+    void child.ended.then((how) => {
+      if (watching) say(`${child.name} ended ${how}; to start it again: ${restartLine(child)}`);
     });
   }
   return {
@@ -122,11 +132,6 @@ function watchAgents(agents: readonly Agent[], plan: LabPlan): Disposable {
       watching = false;
     },
   };
-}
-
-/** An argument as a shell takes it. */
-function quote(argument: string): string {
-  return /^[\w@%+=:,./-]+$/.test(argument) ? argument : Bun.$.escape(argument);
 }
 
 /** Waits for Ctrl-C. */

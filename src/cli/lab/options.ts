@@ -3,9 +3,10 @@ import * as v from "valibot";
 import { UsageError } from "../../base/errors.ts";
 import { nearest } from "../../config/nearest.ts";
 import { mustBe, parsed } from "../../config/schema.ts";
+import { LEASE_KINDS } from "./lease-plan.ts";
+import type { LabShape } from "./plan.ts";
 
-export interface LabOptions {
-  readonly nodes: number;
+export interface LabOptions extends LabShape {
   /** end by itself after the report */
   readonly once: boolean;
   readonly output: "json" | "text";
@@ -37,6 +38,11 @@ const OPTIONS = {
     usage: `nodes to make, ${LEAST_NODES} to ${MOST_NODES}; 3 if not given`,
     schema: v.optional(nodeCount, "3"),
   },
+  lease: {
+    value: "SOURCE",
+    usage: "where leases are: embedded (if not given), etcd or kube",
+    schema: v.optional(v.picklist(LEASE_KINDS, mustBe("embedded, etcd or kube")), "embedded"),
+  },
   once: { usage: "end by itself; exit code 0 only if every pair reached", schema: ON },
   output: {
     short: "o",
@@ -52,6 +58,7 @@ const NAMES = Object.keys(OPTIONS).filter(isOption);
 
 const SCHEMA: v.GenericSchema<unknown, LabOptions> = v.object({
   nodes: OPTIONS.nodes.schema,
+  lease: OPTIONS.lease.schema,
   once: OPTIONS.once.schema,
   output: OPTIONS.output.schema,
   help: OPTIONS.help.schema,
@@ -126,12 +133,19 @@ Brings up a VXLAN overlay on this machine and shows that it works. Each node is
 a network namespace with an agent in it, and has one pod; every pod is pinged
 from every other. The host's own network stays as it is. Needs root.
 
+With --lease etcd or kube the agents keep their leases in the real thing, which
+runs on the lab's switch, in a network namespace of its own: etcd, or etcd with
+kube-apiserver and kube-controller-manager. 'npm run lab -- --lease kube' finds
+them in the checkout; else etcd is found on the PATH, and all of them in the
+folder that KUBEBUILDER_ASSETS names.
+
 Options:
 ${rows.map(([left, usage]) => `  ${left.padEnd(width)}  ${usage}`).join("\n")}
 
 Examples:
   tartan lab                             three nodes; stays until Ctrl-C
   tartan lab --nodes 5 --once            five nodes; ends by itself
+  tartan lab --lease kube                with Kubernetes; prints its kubeconfig
   tartan lab --once -o json | jq .pairs  the result for a program
 
 While a lab stays (ID and ports are in what it prints):

@@ -1,18 +1,19 @@
 import { readFileSync } from "node:fs";
 import { requireTools } from "./command.ts";
+import type { LabShape } from "./plan.ts";
 
 /** Bits of a capability set (linux/capability.h). */
 const CAPABILITIES = { CAP_NET_ADMIN: 12, CAP_NET_RAW: 13, CAP_SYS_ADMIN: 21 } as const;
 
 /** @throws Error with one line that says why no lab can be made here, and what to do */
-export function requireLabCanRun(): void {
+export function requireLabCanRun({ lease }: LabShape): void {
   if (process.getuid?.() !== 0) throw new Error("the lab makes network namespaces, which needs root: run it with sudo");
   const missing = missingCapabilities(readFileSync("/proc/self/status", "utf8"));
   if (missing.length > 0) {
     const next = "run the lab on a host, or in a container with all capabilities (docker run --privileged)";
     throw new Error(`no lab can be made here, since this root lacks ${missing.join(", ")}: ${next}`);
   }
-  requireTools();
+  requireTools(lease === "kube" ? ["openssl"] : []);
 }
 
 /** @param status text of /proc/PID/status */

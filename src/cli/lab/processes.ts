@@ -41,24 +41,24 @@ export function isRunning({ pid, startTime }: ProcessIdentity): boolean {
   return identityOf(pid)?.startTime === startTime;
 }
 
-/** The processes one of whose arguments begins with `prefix`. */
-export function processesWithArgument(prefix: string): number[] {
+/** The processes one of whose arguments begins with one of the marks. */
+export function processesWithArgument(marks: readonly string[]): number[] {
   return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
     .map(Number)
-    .filter((pid) => hasArgument(pid, prefix));
+    .filter((pid) => hasArgument(pid, marks));
 }
 
-function hasArgument(pid: number, prefix: string): boolean {
+function hasArgument(pid: number, marks: readonly string[]): boolean {
   return read(pid, "cmdline")
     .split("\0")
-    .some((argument) => argument.startsWith(prefix));
+    .some((argument) => marks.some((mark) => argument.startsWith(mark)));
 }
 
 /** Sends a signal to the processes among `pids` that are still the ones that were found. */
-export function signalAll(pids: readonly number[], prefix: string, signal: "SIGTERM" | "SIGKILL"): void {
+export function signalAll(pids: readonly number[], marks: readonly string[], signal: "SIGTERM" | "SIGKILL"): void {
   for (const pid of pids) {
-    if (!hasArgument(pid, prefix)) continue;
+    if (!hasArgument(pid, marks)) continue;
     try {
       process.kill(pid, signal);
     } catch (error) {
@@ -67,18 +67,22 @@ export function signalAll(pids: readonly number[], prefix: string, signal: "SIGT
   }
 }
 
-/** Ends the processes one of whose arguments begins with `prefix`: SIGTERM, after `graceMs` SIGKILL. */
-export async function endProcesses(prefix: string, graceMs: number): Promise<void> {
-  const pids = processesWithArgument(prefix);
-  signalAll(pids, prefix, "SIGTERM");
-  if (await haveEnded(pids, prefix, graceMs)) return;
-  signalAll(pids, prefix, "SIGKILL");
-  await haveEnded(pids, prefix, graceMs);
+/** Ends the processes one of whose arguments begins with one of the marks: each signal has `graceMs` to do it. */
+export async function endProcesses(
+  marks: readonly string[],
+  signals: readonly ("SIGTERM" | "SIGKILL")[],
+  graceMs: number,
+): Promise<void> {
+  const pids = processesWithArgument(marks);
+  for (const signal of signals) {
+    signalAll(pids, marks, signal);
+    if (await haveEnded(pids, marks, graceMs)) return;
+  }
 }
 
-async function haveEnded(pids: readonly number[], prefix: string, patienceMs: number): Promise<boolean> {
+async function haveEnded(pids: readonly number[], marks: readonly string[], patienceMs: number): Promise<boolean> {
   const deadline = performance.now() + patienceMs;
-  while (pids.some((pid) => hasArgument(pid, prefix))) {
+  while (pids.some((pid) => hasArgument(pid, marks))) {
     if (performance.now() > deadline) return false;
     await sleep(POLL_MS);
   }

@@ -12,6 +12,11 @@ function agentMark(id: string): string {
   return `--debug-addr=unix:${labPath(id)}/`;
 }
 
+/** The same for etcd, and for Kubernetes' servers. */
+function serverMarks(id: string): string[] {
+  return ["--data-dir", "--cert-dir"].map((flag) => `${flag}=${labPath(id)}/`);
+}
+
 function namespacesOf(prefix: string): string[] {
   try {
     return readdirSync("/run/netns").filter((name) => name.startsWith(prefix));
@@ -21,9 +26,10 @@ function namespacesOf(prefix: string): string[] {
   }
 }
 
-/** Ends a lab's agents, deletes its namespaces with all that is in them, and its folder last: it marks what is left. */
+/** Ends a lab's agents, then its servers, whose data goes with the folder, deletes its namespaces with all that is in them, and its folder last: it marks what is left. */
 export async function removeLab(id: string): Promise<void> {
-  await endProcesses(agentMark(id), GRACE_MS);
+  await endProcesses([agentMark(id)], ["SIGTERM", "SIGKILL"], GRACE_MS);
+  await endProcesses(serverMarks(id), ["SIGKILL"], GRACE_MS);
   const namespaces = namespacesOf(namespacePrefix(id));
   // Another lab may be at the same left-overs: that one is gone already is no failure.
   await ip(
@@ -36,9 +42,10 @@ export async function removeLab(id: string): Promise<void> {
   removeLabFolder(id);
 }
 
-/** Kills a lab's agents at once; the rest is left to the next lab's start. */
-export function killAgents(id: string): void {
-  signalAll(processesWithArgument(agentMark(id)), agentMark(id), "SIGKILL");
+/** Kills a lab's agents and servers at once; the rest is left to the next lab's start. */
+export function killProcesses(id: string): void {
+  const marks = [agentMark(id), ...serverMarks(id)];
+  signalAll(processesWithArgument(marks), marks, "SIGKILL");
 }
 
 /** The ids of labs that were killed and left something. */

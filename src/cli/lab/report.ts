@@ -1,13 +1,24 @@
+import type { LeaseKind } from "./lease-plan.ts";
 import type { PairResult } from "./pairs.ts";
 import { table } from "./table.ts";
 
 /** What a lab found. */
 export interface LabReport {
+  readonly lease: LeaseReport;
   readonly nodes: readonly NodeReport[];
   readonly pairs: readonly PairResult[];
   readonly encapsulated: boolean;
   /** a packet on the switch, as tcpdump would print it */
   readonly capture: string | undefined;
+}
+
+/** Where the agents' leases are. */
+export interface LeaseReport {
+  readonly source: LeaseKind;
+  /** its URL on the underlay, if it is a server */
+  readonly server: string | null;
+  /** shell commands that show what is in it while the lab stays */
+  readonly inspect: readonly string[];
 }
 
 export interface NodeReport {
@@ -27,23 +38,35 @@ export function succeeded({ pairs, encapsulated }: LabReport): boolean {
 }
 
 /** One JSON document. */
-export function reportJson({ nodes, pairs, encapsulated, capture }: LabReport): string {
-  return `${JSON.stringify({ nodes, pairs, encapsulated, capture: capture ?? null }, null, 2)}\n`;
+export function reportJson({ lease, nodes, pairs, encapsulated, capture }: LabReport): string {
+  return `${JSON.stringify({ lease, nodes, pairs, encapsulated, capture: capture ?? null }, null, 2)}\n`;
 }
 
 export function reportText(report: LabReport, paint: Paint): string {
-  const { nodes, capture } = report;
+  const { lease, nodes, capture } = report;
   const sections = [
     headed(nodeTable(report), paint),
+    [paint("bold", "LEASES"), describeSource(lease)],
     pairTable(report, paint),
     [paint("bold", "ON THE WIRE, BETWEEN THE NODES"), capture ?? paint("red", "no VXLAN packet was seen")],
     [
       paint("bold", "TO LOOK INSIDE, WHILE THE LAB RUNS"),
       ...nodes.map(({ debugURL }) => `curl ${debugURL}/debug/state`),
+      ...lease.inspect,
     ],
     verdict(report).map((line) => paint(succeeded(report) ? "green" : "red", line)),
   ];
   return `${sections.map((lines) => lines.join("\n")).join("\n\n")}\n`;
+}
+
+const SOURCES: Readonly<Record<LeaseKind, string>> = {
+  embedded: "in a file that the agents share",
+  etcd: "in etcd",
+  kube: "in Kubernetes' Nodes",
+};
+
+function describeSource({ source, server }: LeaseReport): string {
+  return server === null ? SOURCES[source] : `${SOURCES[source]}, at ${server}`;
 }
 
 function headed([head = "", ...rows]: readonly string[], paint: Paint): string[] {

@@ -1,0 +1,59 @@
+import type { Certificate } from "./certificates.ts";
+
+export interface ApiServerSettings {
+  readonly etcdUrl: string;
+  readonly address: string;
+  readonly port: number;
+  /** what it tells others to be its address, which may not be one of the loopback interface */
+  readonly advertiseAddress: string;
+  /** of the server; clients with certificates of its CA are let in, too */
+  readonly certificate: Certificate;
+  /** where it may keep files of its own */
+  readonly folder: string;
+  /** key that signs the tokens of service accounts */
+  readonly accountKey: string;
+  /** file with tokens of users, in CSV */
+  readonly tokens: string;
+}
+
+/** kube-apiserver's arguments, with TLS and RBAC, for 1.20 and later. */
+export function apiServerArguments(settings: ApiServerSettings): string[] {
+  const { etcdUrl, address, port, advertiseAddress, certificate, folder, accountKey, tokens } = settings;
+  return [
+    `--etcd-servers=${etcdUrl}`,
+    `--secure-port=${port}`,
+    `--bind-address=${address}`,
+    `--advertise-address=${advertiseAddress}`,
+    `--client-ca-file=${certificate.ca}`,
+    `--tls-cert-file=${certificate.cert}`,
+    `--tls-private-key-file=${certificate.key}`,
+    `--cert-dir=${folder}`,
+    `--token-auth-file=${tokens}`,
+    `--service-account-key-file=${accountKey}`,
+    `--service-account-signing-key-file=${accountKey}`,
+    "--service-account-issuer=https://kubernetes",
+    "--service-cluster-ip-range=10.96.0.0/16",
+    "--authorization-mode=Node,RBAC",
+    "--allow-privileged=true",
+    "--disable-admission-plugins=ServiceAccount",
+  ];
+}
+
+/** kube-controller-manager's arguments, for 1.20 to 1.23, to hand out podCIDRs and do nothing else. */
+export function controllerManagerArguments(settings: {
+  readonly kubeconfig: string;
+  readonly clusterCIDR: string;
+  /** where it may keep files of its own */
+  readonly folder: string;
+}): string[] {
+  return [
+    "--controllers=nodeipam",
+    "--allocate-node-cidrs",
+    `--cluster-cidr=${settings.clusterCIDR}`,
+    `--kubeconfig=${settings.kubeconfig}`,
+    `--cert-dir=${settings.folder}`,
+    "--leader-elect=false",
+    "--port=0",
+    "--secure-port=0",
+  ];
+}

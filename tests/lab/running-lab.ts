@@ -1,0 +1,137 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import * as v from "valibot";
+import { CHECKOUT } from "../support/etcd.ts";
+import { executable } from "../support/executable.ts";
+import { eventually } from "../support/wait.ts";
+
+const Document = v.object({
+  lease: v.object({ source: v.string(), server: v.nullable(v.string()), inspect: v.array(v.string()) }),
+  nodes: v.array(
+    v.object({
+      name: v.string(),
+      subnet: v.string(),
+      publicIP: v.string(),
+      vtepMAC: v.pipe(v.string(), v.mac()),
+      debugURL: v.pipe(v.string(), v.url()),
+    }),
+  ),
+  pairs: v.array(
+    v.object({
+      from: v.string(),
+      to: v.string(),
+      sent: v.number(),
+      received: v.number(),
+      rttMs: v.nullable(v.number()),
+    }),
+  ),
+  encapsulated: v.boolean(),
+  capture: v.nullable(v.string()),
+});
+
+/** A running lab. Its output is read while it runs. */
+class RunningLab {
+  readonly child: Bun.Subprocess<"ignore", "pipe", "pipe">;
+  stdout = "";
+  stderr = "";
+  readonly #reading: Promise<unknown>;
+
+  constructor(args: readonly string[], environment: Environment) {
+    const env = { ...process.env, ...environment };
+    this.child = Bun.spawn([executable(), "lab", ...args], { stdin: "ignore", stdout: "pipe", stderr: "pipe", env });
+    labs.push(this);
+    this.#reading = Promise.all([
+      this.#read(this.child.stdout, (text) => {
+        this.stdout += text;
+      }),
+      this.#read(this.child.stderr, (text) => {
+        this.stderr += text;
+      }),
+    ]);
+  }
+
+  async #read(stream: ReadableStream<Uint8Array>, add: (text: string) => void): Promise<void> {
+    const decoder = new TextDecoder();
+    for await (const chunk of stream) add(decoder.decode(chunk, { stream: true }));
+  }
+
+  /** @returns its exit code, once it has ended */
+  async end(): Promise<number> {
+    await Promise.all([this.child.exited, this.#reading]);
+    return this.child.exitCode ?? 128;
+  }
+
+  document(): v.InferOutput<typeof Document> {
+    return v.parse(Document, JSON.parse(this.stdout));
+  }
+
+  /** Its id, once it has told it. */
+  id(): Promise<string> {
+    return eventually(() => /making the lab ([0-9a-f]{5})/.exec(this.stderr)?.[1], { within: 10_000, what: "an id" });
+  }
+
+  /** Waits until it has told of a step. */
+  async tells(step: string, within = 30_000): Promise<void> {
+    const isTold = () => this.stderr.includes(step) || this.child.exitCode !== null;
+    await eventually(isTold, { within, what: `the lab tells: ${step}; ${this.stderr}` });
+    if (!this.stderr.includes(step)) throw new Error(`the lab ended before ${step}: ${this.stderr}`);
+  }
+
+  stays(within?: number): Promise<void> {
+    return this.tells("stays until Ctrl-C", within);
+  }
+}
+
+const labs: RunningLab[] = [];
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Starts a lab. @param environment beside ours */
+export function startLabIn(environment: Environment, ...args: readonly string[]): RunningLab {
+  return new RunningLab(args, environment);
+}
+
+/** Starts a lab that looks for servers where the tests do. */
+export function startLab(...args: readonly string[]): RunningLab {
+  return startLabIn(CHECKOUT, ...args);
+}
+
+/** Ends what a test has left running: call it after each. */
+export async function endLabs(): Promise<void> {
+  for (const lab of labs.splice(0)) {
+    if (lab.child.exitCode === null) lab.child.kill("SIGTERM");
+    await lab.end();
+  }
+}
+
+/** What there is of a lab: namespaces, files, agents and servers. */
+export function tracesOf(id: string): string[] {
+  const namespaces = existsSync("/run/netns") ? readdirSync("/run/netns").filter((name) => name.includes(id)) : [];
+  const files = existsSync("/run/tartan-lab") ? readdirSync("/run/tartan-lab").filter((name) => name.includes(id)) : [];
+  return [...namespaces, ...files, ...processesOf(id, "").map((pid) => `process ${pid}`)];
+}
+
+export function agentsOf(id: string, node = ""): number[] {
+  return processesOf(id, "--debug-addr=unix:", node);
+}
+
+/** The processes with an argument that names, after `flag`, a file of the lab that begins with `name`. */
+export function processesOf(id: string, flag: string, name = ""): number[] {
+  const mark = `${flag}/run/tartan-lab/${id}/${name}`;
+  return readdirSync("/proc")
+    .filter((entry) => /^\d+$/.test(entry))
+    .map(Number)
+    .filter((pid) => commandLine(pid).some((argument) => (flag ? argument.startsWith(mark) : argument.includes(mark))));
+}
+
+function commandLine(pid: number): string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+  } catch {
+    return [];
+  }
+}
+
+/** What the host has, which no lab may change. */
+export function interfaces(): string {
+  return Bun.spawnSync(["ip", "-brief", "link"]).stdout.toString() + Bun.spawnSync(["ip", "route"]).stdout.toString();
+}
