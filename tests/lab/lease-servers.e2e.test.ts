@@ -211,7 +211,7 @@ describeInNamespaces("tartan lab with a server for the leases", () => {
       expect(lab.stdout).toBe("");
       expect(lab.stderr).toStartWith(
         `tartan: missing for --lease kube: kube-apiserver, kube-controller-manager (KUBEBUILDER_ASSETS is ${folder.path}, ` +
-          "which lacks them; without it, 'npm run envtest' in a checkout of tartan builds them for 'npm run lab' there)",
+          "which lacks them; without it, 'npm run envtest' in a checkout of tartan builds them for 'npm run lab' there, in ten minutes)",
       );
       expect(lab.stderr.trim().split("\n")).toHaveLength(1);
     });

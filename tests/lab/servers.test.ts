@@ -100,10 +100,9 @@ describe("servers are found", () => {
     expect(Bun.spawnSync(["mkfifo", folder.at("shared/envtest/kube-apiserver.xz")]).exitCode).toBe(0);
     const stop = new AbortController();
     const unpacking = unpackServers({ checkout: folder.at("checkout") }, () => {}, stop.signal);
-    const ended = expect(unpacking).rejects.toBe("stopped");
     await eventually(() => cached().length === 1, { within: 10_000, what: "it has begun" });
     stop.abort("stopped");
-    await ended;
+    await expect(unpacking).rejects.toBe("stopped");
     expect(cached()).toEqual([]);
   });
 
@@ -118,7 +117,7 @@ describe("servers are found", () => {
 });
 
 test("what is missing comes with a way to get it", () => {
-  const built = "'npm run envtest' in a checkout of tartan builds them for 'npm run lab' there";
+  const built = "'npm run envtest' in a checkout of tartan builds them for 'npm run lab' there, in ten minutes";
   expect(adviceFor(["kube-apiserver"], {})).toBe(
     `kube-apiserver (${built}; or name a folder that has them in KUBEBUILDER_ASSETS)`,
   );

@@ -72,7 +72,7 @@ export function adviceFor(missing: readonly ServerCommand[], { assets }: Places)
   const kube = missing.filter((name) => !isEtcd(name));
   const parts: string[] = [];
   if (kube.length > 0) {
-    const built = "'npm run envtest' in a checkout of tartan builds them for 'npm run lab' there";
+    const built = "'npm run envtest' in a checkout of tartan builds them for 'npm run lab' there, in ten minutes";
     const how =
       assets === undefined
         ? `${built}; or name a folder that has them in KUBEBUILDER_ASSETS`
