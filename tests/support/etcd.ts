@@ -15,7 +15,7 @@ const ETCD = findServer("etcd", PLACES);
 const ETCDCTL = findServer("etcdctl", PLACES);
 
 /** What the tests need to run etcd and do not find, and how to get it. */
-function etcdMissing(): string | undefined {
+export function etcdMissing(): string | undefined {
   const missing = missingServers("etcd", PLACES);
   return missing.length === 0 ? undefined : adviceFor(missing, PLACES);
 }
