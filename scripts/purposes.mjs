@@ -18,10 +18,10 @@ const command = (name) => ({ provides: name, isPresent: () => within(COMMAND_FOL
 /** Where the packages are unpacked that would start a service if they were installed. */
 export const UNPACKED = join(".cache", "debs");
 
-/** A command on the PATH or, unpacked by an earlier set-up, in the checkout. */
-const unpackedCommand = (packageName, name) => ({
+/** A command on the PATH or, unpacked by an earlier set-up, in `folder` of the checkout's copy. */
+const unpackedCommand = (packageName, name, folder = "usr/bin") => ({
   provides: name,
-  isPresent: (root) => within([...COMMAND_FOLDERS, join(root, UNPACKED, packageName, "usr/bin")], name),
+  isPresent: (root) => within([...COMMAND_FOLDERS, join(root, UNPACKED, packageName, folder)], name),
 });
 
 /** A part of Go: the system has all of them or none, since those that are unpacked find each other only. */
@@ -78,6 +78,9 @@ export const PACKAGES = {
   "etcd-server": unpackedCommand("etcd-server", "etcd"),
   "etcd-client": unpackedCommand("etcd-client", "etcdctl"),
   "kubernetes-client": unpackedCommand("kubernetes-client", "kubectl"),
+  containerd: unpackedCommand("containerd", "containerd"),
+  runc: unpackedCommand("runc", "runc", "usr/sbin"),
+  "qemu-user-static": unpackedCommand("qemu-user-static", "qemu-aarch64-static"),
 };
 
 const NETLINK = ["libnl-3-200", "libnl-route-3-200", "libnftables1"];
@@ -87,6 +90,7 @@ const LAB = [
   ...["openssl", "xz-utils"],
 ];
 const ETCD = ["etcd-server", "etcd-client"];
+const TEST = { installed: [...LAB, "nftables"], unpacked: [...ETCD, "kubernetes-client"] };
 
 const GO = ["golang-1.19-go", "golang-1.19-src"];
 
@@ -94,8 +98,12 @@ const GO = ["golang-1.19-go", "golang-1.19-src"];
 export const PURPOSES = {
   build: { installed: [], unpacked: [] },
   lab: { installed: LAB, unpacked: ETCD },
-  test: { installed: [...LAB, "nftables"], unpacked: [...ETCD, "kubernetes-client"] },
-  cluster: { installed: [], unpacked: [...GO, ...Object.keys(SPRIG)] },
+  test: TEST,
+  // `npm run test:cluster`
+  cluster: {
+    installed: TEST.installed,
+    unpacked: [...TEST.unpacked, ...GO, ...Object.keys(SPRIG), "containerd", "runc", "qemu-user-static"],
+  },
   // `npm run envtest` asks for it once it knows that there is something to build.
   envtest: { installed: ["xz-utils"], unpacked: [...GO, "patch"] },
 };

@@ -1,4 +1,5 @@
-// Runs what checks the project: `bun tests/run.ts`, or only some test files: `bun tests/run.ts PART-OF-A-PATH…`.
+// Runs what checks the project: `bun tests/run.ts`, or only some test files: `bun tests/run.ts PART-OF-A-PATH…`. Those of
+// tests/cluster/, which take minutes, run only when a part of their path is named: `npm run test:cluster`.
 // The last line is `N passed, N failed`, with `, N skipped` if any were. Each static check counts as one.
 import { existsSync } from "node:fs";
 import { constants } from "node:os";
@@ -9,6 +10,8 @@ import { TemporaryFolder } from "./support/temp.ts";
 const ROOT = resolve(import.meta.dir, "..");
 /** of one test, unless it names another: a hung one must not hang the run, and a slow machine must not fail a sound one */
 const TIMEOUT_MS = 60_000;
+/** of tests that run when they are asked for */
+const SLOW = "tests/cluster/";
 const SUCCESS = "exit code 0";
 
 interface Tally {
@@ -58,10 +61,10 @@ async function runChecks(tally: Tally): Promise<void> {
   }
 }
 
-/** Test files whose path has one of the filters in it, or that a filter names; all of them without a filter. */
+/** Test files whose path has one of the filters in it, or that a filter names; without a filter all but the slow ones. */
 function findTests(filters: readonly string[]): string[] {
   const all = [...new Bun.Glob("tests/**/*.test.ts").scanSync({ cwd: ROOT })].sort();
-  if (filters.length === 0) return all;
+  if (filters.length === 0) return all.filter((file) => !file.startsWith(SLOW));
   const named = filters.filter((filter) => filter.endsWith(".test.ts") && existsSync(filter));
   const found = all.filter((file) => filters.some((filter) => file.includes(filter)));
   return [...new Set([...found, ...named.map((file) => relative(ROOT, resolve(file)))])];

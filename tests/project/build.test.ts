@@ -42,6 +42,7 @@ describe("build.ts", () => {
       cpSync(join(ROOT, name), folder.at(name));
     }
     symlinkSync(join(ROOT, "node_modules"), folder.at("node_modules"));
+    cpSync(join(ROOT, "scripts", "build"), folder.at("scripts", "build"), { recursive: true });
     mkdirSync(folder.at("src"));
     const write = (source: string) => Bun.write(folder.at("src", "main.ts"), source);
     const build = (...options: string[]) => run([process.execPath, "build.ts", ...options], { cwd: folder.path });
@@ -82,6 +83,15 @@ describe("build.ts", () => {
     expect(readdirSync(folder.at("dist")).sort()).toEqual([".tartan.json", "tartan"]);
     await write('console.log("first");');
     expect((await build()).stdout).toEndWith(": up to date\n");
+  });
+
+  test("gives the same executable in another folder", async () => {
+    using one = new TemporaryFolder();
+    using other = new TemporaryFolder();
+    const [first, second] = [await project(one), await project(other)];
+    expect([(await first.build()).code, (await second.build()).code]).toEqual([0, 0]);
+    const digests = [first, second].map(async ({ program }) => Bun.hash(await Bun.file(program).bytes()));
+    expect(await digests[0]).toBe(await digests[1]);
   });
 
   test("removes what a killed build left behind", async () => {
