@@ -7,8 +7,7 @@ export interface Runtime {
 }
 
 /**
- * Compiles a program into one executable, with the settings of the release. The same input gives the same bytes, whatever
- * the folder.
+ * Compiles a program into one executable, with the settings of the release.
  * @param outfile its base name becomes part of the executable, and so is part of the input
  * @param define constants of the source text, as JSON
  * @param runtime the Bun in the executable; else the one that runs this

@@ -2,7 +2,7 @@
 import { mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import * as v from "valibot";
-import { compile } from "../compile.ts";
+import { compileTartan } from "./program.ts";
 import { versionOf } from "./version.ts";
 
 /** What decides the outcome. package-lock.json stands for node_modules. */
@@ -69,7 +69,7 @@ export async function buildExecutable(root: string, say: (text: string) => void)
   const outfile = join(folder, "tartan");
   try {
     mkdirSync(folder);
-    await compile(join(root, "src", "main.ts"), outfile, { TARTAN_VERSION: JSON.stringify(version) });
+    await compileTartan(root, outfile, version);
     const { size, mtimeMs } = statSync(outfile);
     renameSync(outfile, executable);
     await Bun.write(stamp, JSON.stringify({ inputs, size, modifiedMs: mtimeMs } satisfies v.InferOutput<typeof Stamp>));

@@ -50,7 +50,7 @@ function parse(args: readonly string[]): Usage | string {
     const architectures = ARCHITECTURES.filter((name) => arch.length === 0 || arch.includes(name));
     if (tree !== undefined && architectures.length > 1) return "--tree needs one --arch";
     if (tree !== undefined && existsSync(tree)) return `--tree makes a new folder, and ${tree} is there`;
-    return { architectures, tree, ...flags };
+    return { architectures, tree: tree && resolve(tree), ...flags };
   } catch (error) {
     // What follows the first sentence is advice for arguments that begin with a dash.
     return (error instanceof Error ? error.message : String(error)).replace(/\. .*/s, "");
@@ -99,7 +99,7 @@ function writeArchive(root: string, image: Image): string {
 
 function writeFiles(folder: string, { system, tartan }: Image): string {
   const lacking = system.filter(({ debian }) => debian !== undefined && !OF_DISTROLESS.some((name) => name === debian));
-  writeTree(treeOf([...lacking, ...tartan]), resolve(folder));
+  writeTree(treeOf([...lacking, ...tartan]), folder);
   return `${folder}: the files of ${lacking.length} packages of Debian and of tartan`;
 }
 

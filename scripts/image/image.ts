@@ -1,7 +1,7 @@
 // Composes an image: what is in it, and in which layer.
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join as joinPath } from "node:path";
-import { compile } from "../compile.ts";
+import { compileTartan } from "../build/program.ts";
 import { type Archive, archive } from "./archive.ts";
 import { authorities, debianItself, loader, skeleton } from "./base.ts";
 import { config, EXECUTABLE, NAMES, type Origin } from "./config.ts";
@@ -94,9 +94,8 @@ async function compileFor({ runtime }: Platform, root: string, version: string, 
   const folder = joinPath(root, "dist", `.image-${process.pid}`);
   try {
     mkdirSync(folder, { recursive: true });
-    const [program, outfile] = [joinPath(root, "src", "main.ts"), joinPath(folder, "tartan")];
-    const constants = { TARTAN_VERSION: JSON.stringify(version) };
-    const sources = await compile(program, outfile, constants, { executable: bun, target: runtime.target });
+    const outfile = joinPath(folder, "tartan");
+    const sources = await compileTartan(root, outfile, version, { executable: bun, target: runtime.target });
     return { executable: new Uint8Array(readFileSync(outfile)), sources };
   } finally {
     rmSync(folder, { recursive: true, force: true });

@@ -10,10 +10,14 @@ export const BUILD_TIMEOUT_MS = 600_000;
 /** Builds an image's archive into `root`/dist. @returns its path @throws Error with what the build printed */
 export async function buildImage(
   architecture: Architecture,
-  { root = ROOT, environment = {} }: { root?: string; environment?: Readonly<Record<string, string>> } = {},
+  {
+    root = ROOT,
+    cwd = root,
+    environment = {},
+  }: { root?: string; cwd?: string; environment?: Readonly<Record<string, string>> } = {},
 ): Promise<string> {
-  const child = Bun.spawn([process.execPath, "build.ts", "image", `--arch=${architecture}`], {
-    cwd: root,
+  const child = Bun.spawn([process.execPath, join(root, "build.ts"), "image", `--arch=${architecture}`], {
+    cwd,
     env: { ...process.env, ...environment },
     stdout: "pipe",
     stderr: "pipe",
