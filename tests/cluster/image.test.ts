@@ -31,6 +31,8 @@ const confined = [
 
 const bind = (from: string, to: string, mode = "rw") => `--mount=type=bind,src=${from},dst=${to},options=rbind:${mode}`;
 
+const HINT = ["iptables-legacy", "-t", "mangle", "-N", "KUBE-IPTABLES-HINT"];
+
 const Readiness = v.object({ ready: v.boolean(), reasons: v.array(v.unknown()) });
 
 describeWithContainerd("the image in containerd", () => {
@@ -76,47 +78,68 @@ describeWithContainerd("the image in containerd", () => {
     }
   });
 
-  test("the agent becomes ready, confined, and makes its device", async () => {
-    using ns = new Netns();
-    using other = new Netns();
-    await pair({ ns, name: "eth0", addresses: ["192.0.2.1/24"] }, { ns: other, name: "eth0" });
-    await ns.sysctl("ipv4.ip_forward", 1);
-    const [state, store, netConf] = [folder.at("run"), folder.at("store"), folder.at("net-conf.json")];
-    for (const path of [state, store]) mkdirSync(path);
-    await Bun.write(netConf, JSON.stringify({ Network: "10.244.0.0/16", Backend: { Type: "vxlan" } }));
-    const agent = containerd.spawnCtr(
-      ...["run", "--rm", ...confined, `--with-ns=network:${ns.path}`, "--env=NODE_NAME=n1"],
-      `--pid-file=${folder.at("pid")}`,
-      ...[
-        bind(state, "/run/flannel"),
-        bind(store, "/var/lib/tartan"),
-        bind(netConf, "/etc/kube-flannel/net-conf.json", "ro"),
-      ],
-      ...[IMAGE, "agent", "/opt/bin/flanneld", "--lease-store=/var/lib/tartan/leases.db", "--iface=eth0"],
-      "--debug-addr=unix:/run/flannel/agent.sock",
-    );
-    const log = Promise.all([agent.stdout.text(), agent.stderr.text()]);
-    try {
-      const ready = async () => {
-        const answer = await fetch("http://agent/readyz", { unix: join(state, "agent.sock") });
-        return v.parse(Readiness, await answer.json()).ready;
-      };
-      await eventually(() => ready(), { within: 20_000, what: "the agent in the container is ready" });
-      expect(await ns.exec(["ip", "-d", "link", "show", "flannel.1"])).toContain("vxlan id 1 ");
-      expect(readFileSync(join(state, "subnet.env"), "utf8")).toContain("FLANNEL_NETWORK=10.244.0.0/16\n");
-      expect(existsSync(join(store, "leases.db"))).toBe(true);
-
-      const status = readFileSync(`/proc/${readFileSync(folder.at("pid"), "utf8")}/status`, "utf8");
-      const field = (name: string) => new RegExp(`^${name}:\\s*(\\w+)$`, "m").exec(status)?.[1] ?? "";
-      const expected = Object.values(CAPABILITIES).reduce((mask, bit) => mask + 2 ** bit, 0);
-      for (const set of ["CapEff", "CapPrm", "CapBnd"]) expect(Number.parseInt(field(set), 16)).toBe(expected);
-      expect(Number(field("Seccomp"))).toBe(SECCOMP_FILTER);
-    } catch (cause) {
-      agent.kill("SIGKILL");
-      throw new Error(`its log:\n${(await log).join("")}`, { cause });
-    }
-    agent.kill("SIGTERM");
-    expect(await agent.exited).toBe(0);
-    expect(await ns.exec(["ip", "link", "show", "flannel.1"])).toContain("flannel.1");
-  });
+  test.each([
+    ["nftables", true, [], ["nft", "list", "ruleset"], "table ip flannel-ipv4"],
+    ["iptables-nft", false, [], ["iptables-nft-save", "-t", "nat"], ":FLANNEL-POSTRTG "],
+    // kubelet's hint that this host has the legacy one.
+    ["iptables-legacy", false, [HINT], ["iptables-legacy-save", "-t", "nat"], ":FLANNEL-POSTRTG "],
+  ] as const)(
+    "the agent becomes ready, confined, and makes its device and its rules in %s",
+    async (name, EnableNFTables, before, look, seen) => {
+      using ns = new Netns();
+      using other = new Netns();
+      await pair({ ns, name: "eth0", addresses: ["192.0.2.1/24"] }, { ns: other, name: "eth0" });
+      await ns.sysctl("ipv4.ip_forward", 1);
+      for (const command of before) await ns.exec(command);
+      const at = (file: string) => folder.at(name, file);
+      for (const part of ["", "run", "store"]) mkdirSync(at(part));
+      writeFileSync(at("xtables.lock"), "");
+      const netConf = { Network: "10.244.0.0/16", EnableNFTables, Backend: { Type: "vxlan" } };
+      writeFileSync(at("net-conf.json"), JSON.stringify(netConf));
+      const agent = containerd.spawnCtr(
+        ...[
+          "run",
+          "--rm",
+          ...confined,
+          `--with-ns=network:${ns.path}`,
+          "--env=NODE_NAME=n1",
+          `--pid-file=${at("pid")}`,
+        ],
+        ...[bind(at("run"), "/run/flannel"), bind(at("store"), "/var/lib/tartan")],
+        bind(at("xtables.lock"), "/run/xtables.lock"),
+        bind(at("net-conf.json"), "/etc/kube-flannel/net-conf.json", "ro"),
+        ...[IMAGE, name, "/opt/bin/flanneld", "--lease-store=/var/lib/tartan/leases.db", "--iface=eth0", "--ip-masq"],
+        "--debug-addr=unix:/run/flannel/agent.sock",
+      );
+      const log = Promise.all([agent.stdout.text(), agent.stderr.text()]);
+      try {
+        const ready = async () => {
+          const answer = await fetch("http://agent/readyz", { unix: at("run/agent.sock") });
+          return v.parse(Readiness, await answer.json()).ready;
+        };
+        await eventually(() => ready(), { within: 20_000, what: "the agent in the container is ready" });
+        expect(await ns.exec(["ip", "-d", "link", "show", "flannel.1"])).toContain("vxlan id 1 ");
+        expect(await ns.exec([...look])).toContain(seen);
+        expect(readFileSync(at("run/subnet.env"), "utf8")).toContain("FLANNEL_NETWORK=10.244.0.0/16\n");
+        expect(existsSync(at("store/leases.db"))).toBe(true);
+        expectConfined(Number(readFileSync(at("pid"), "utf8")));
+      } catch (cause) {
+        agent.kill("SIGTERM");
+        throw new Error(`its log:\n${(await log).join("")}`, { cause });
+      }
+      agent.kill("SIGTERM");
+      expect(await agent.exited).toBe(0);
+      expect(await ns.exec(["ip", "link", "show", "flannel.1"])).toContain("flannel.1");
+    },
+  );
 });
+
+function expectConfined(pid: number): void {
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  const field = (name: string) => new RegExp(`^${name}:\\s*(\\w+)$`, "m").exec(status)?.[1] ?? "";
+  const expected = Object.values(CAPABILITIES).reduce((mask, bit) => mask + 2 ** bit, 0);
+  for (const set of ["CapEff", "CapPrm", "CapBnd"]) expect(Number.parseInt(field(set), 16)).toBe(expected);
+  expect(Number(field("Seccomp"))).toBe(SECCOMP_FILTER);
+  const options = /^\S+ \/ \S+ (\S+)/m.exec(readFileSync(`/proc/${pid}/mounts`, "utf8"))?.[1]?.split(",");
+  expect(options).toContain("ro");
+}
