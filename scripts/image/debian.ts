@@ -1,6 +1,6 @@
 // Debian's packages for any of the machines, downloaded by apt and unpacked, never installed. apt gets folders of its own,
 // so that it neither needs root nor leaves a trace in the system's settings; its sources and keys are the system's.
-import { mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import * as v from "valibot";
 import { ImageError, run } from "./commands.ts";
@@ -30,17 +30,23 @@ export interface DebianOptions {
   readonly names: readonly string[];
   /** ask Debian for newer ones even if all are there */
   readonly refresh: boolean;
-  /** told before something is downloaded */
+  /** told what is downloaded, or how old it is */
   readonly say: (text: string) => void;
 }
 
 /** @returns the packages, in the order of their names @throws ImageError if they can't be had */
 export async function debianPackages({ cache, architecture, names, refresh, say }: DebianOptions) {
   const folder = join(cache, `debian-${architecture}`);
+  const list = join(folder, "packages.json");
   const sorted = [...names].sort();
-  const present = v.safeParse(Packages, await readJson(join(folder, "packages.json")));
+  const present = v.safeParse(Packages, await readJson(list));
   const complete = present.success && present.output.map(({ name }) => name).join() === sorted.join();
-  if (complete && !refresh) return inFolder(present.output, folder);
+  if (complete && !refresh) {
+    say(
+      `Debian's packages are those of ${statSync(list).mtime.toISOString().slice(0, 10)}; --refresh asks for newer ones`,
+    );
+    return inFolder(present.output, folder);
+  }
   say(`downloading ${names.length} packages of Debian for ${architecture}`);
   const temporary = `${folder}.${process.pid}`;
   try {
