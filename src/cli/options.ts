@@ -1,0 +1,98 @@
+import { parseArgs } from "node:util";
+import * as v from "valibot";
+import { UsageError } from "../base/errors.ts";
+import { nearest } from "../config/nearest.ts";
+import { mustBe, show } from "../config/schema.ts";
+
+/** One option of a command: reading it and its line in the help both come from here. */
+export interface OptionSpec {
+  readonly usage: string;
+  readonly short?: string;
+  /** the value's name in the help; an option without one takes no value */
+  readonly value?: string;
+  readonly schema: v.GenericSchema<unknown, unknown>;
+}
+
+export type OptionSpecs = Readonly<Record<string, OptionSpec>>;
+
+export type OptionValues<S extends OptionSpecs> = { readonly [K in keyof S]: v.InferOutput<S[K]["schema"]> };
+
+/** Off unless given. */
+export const SWITCH = v.optional(v.boolean(), false);
+
+export const HELP = { short: "h", usage: "show this help", schema: SWITCH } as const satisfies OptionSpec;
+
+export const OUTPUT = {
+  short: "o",
+  value: "FORMAT",
+  usage: "text (if not given) or json: one document on stdout",
+  schema: v.optional(v.picklist(["text", "json"], mustBe("text or json")), "text"),
+} as const satisfies OptionSpec;
+
+/**
+ * Reads a command's options: `--name=value`, `--name value`, one dash as good as two.
+ * @throws UsageError with one line that names the option, says what is allowed, and suggests the nearest
+ */
+export function parseOptions<const S extends OptionSpecs>(specs: S, args: readonly string[]): OptionValues<S> {
+  const names = Object.keys(specs);
+  const { tokens } = parseArgs({
+    args: args.map((arg) => normalise(names, arg)),
+    options: Object.fromEntries(
+      names.map((name) => {
+        const { short, value } = specOf(specs, name);
+        return [name, { type: value === undefined ? "boolean" : "string", ...(short ? { short } : {}) }] as const;
+      }),
+    ),
+    strict: false,
+    allowPositionals: true,
+    tokens: true,
+  });
+  const given: Record<string, string | boolean> = {};
+  for (const token of tokens) {
+    if (token.kind === "positional")
+      throw new UsageError(`unexpected argument ${show(token.value)}: only options are allowed here`);
+    if (token.kind === "option-terminator") continue;
+    if (!Object.hasOwn(specs, token.name)) throw unknown(names, token.name, token.rawName);
+    const { value } = specOf(specs, token.name);
+    if (value === undefined && token.value !== undefined) throw new UsageError(`--${token.name} takes no value`);
+    if (value !== undefined && token.value === undefined)
+      throw new UsageError(`--${token.name} needs a value: --${token.name}=${value}`);
+    given[token.name] = token.value ?? true;
+  }
+  const values: Record<string, unknown> = {};
+  for (const name of names) {
+    const result = v.safeParse(specOf(specs, name).schema, given[name], { abortEarly: true });
+    if (!result.success) throw new UsageError(`--${name} ${result.issues[0].message}`);
+    values[name] = result.output;
+  }
+  return values as OptionValues<S>;
+}
+
+/** The lines of the help, aligned. */
+export function optionsHelp(specs: OptionSpecs): string {
+  const rows = Object.entries(specs).map(([name, { short, value, usage }]) => {
+    return [`${short ? `-${short}, ` : "    "}--${name}${value ? `=${value}` : ""}`, usage] as const;
+  });
+  const width = Math.max(...rows.map(([left]) => left.length));
+  return rows.map(([left, usage]) => `  ${left.padEnd(width)}  ${usage}`).join("\n");
+}
+
+function specOf(specs: OptionSpecs, name: string): OptionSpec {
+  const spec = specs[name];
+  if (spec === undefined) throw new RangeError(`there is no option ${name}`);
+  return spec;
+}
+
+/** As with the agent's flags, one dash in front of a long name is as good as two, and `-o=json` as good as `-o json`. */
+function normalise(names: readonly string[], arg: string): string {
+  const [, name = "", value] = /^-([\w-]+)(?:=(.*))?$/s.exec(arg) ?? [];
+  if (names.includes(name)) return `-${arg}`;
+  return value !== undefined && name.length === 1 ? `-${name}${value}` : arg;
+}
+
+function unknown(names: readonly string[], name: string, written: string): UsageError {
+  const meant = nearest(name, names) ?? names.find((known) => known.startsWith(name));
+  return new UsageError(
+    `unknown option ${written}: ${meant ? `did you mean --${meant}?` : "--help lists the options"}`,
+  );
+}
