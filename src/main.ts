@@ -16,6 +16,10 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     summary: "write options for Docker's daemon, made from subnet.env",
     run: async (args) => (await import("./cli/docker-opts.ts")).runDockerOptions(args, process.env),
   },
+  "install-cni": {
+    summary: "install the CNI plugin into the container runtime's folder",
+    run: async (args) => (await import("./cli/install-cni/command.ts")).runInstallCni(args),
+  },
   lab: {
     summary: "bring up a whole pod network on this machine and ping through it",
     run: async (args) => (await import("./cli/lab/lab.ts")).runLab([...args]),

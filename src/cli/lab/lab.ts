@@ -1,8 +1,8 @@
 import { styleText } from "node:util";
 import { describeError } from "../../base/errors.ts";
+import { hasCode } from "../error-code.ts";
 import { agentReady, startAgents } from "./agents.ts";
 import { type Child, ChildError, restartLine } from "./child.ts";
-import { hasCode } from "./error-code.ts";
 import { InterruptedError, Interrupts } from "./interrupts.ts";
 import { makeLabFolder } from "./lab-folder.ts";
 import { type LabOptions, labHelp, parseLabOptions } from "./options.ts";
