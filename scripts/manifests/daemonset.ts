@@ -29,14 +29,21 @@ const probe = (path: string, settings: string): Tree => ({
   ...spreadInMap(settings),
 });
 
-/** Copies the CNI plugin to the host. */
+/**
+ * Copies the CNI plugin to the host, and sees to it that it runs there: the container runtime runs it with the host's C
+ * library, wherever a distribution has that. So the whole root is there to be read, for the second that this takes.
+ */
 const installCni: Tree = {
   name: "install-cni",
   image,
   command: [EXECUTABLE, "install-cni"],
+  args: ["--host-root=/host"],
   // Some installers give the folder to a user of its own; root without this capability could not write into it.
   securityContext: restricted(["DAC_OVERRIDE"]),
-  volumeMounts: [{ name: "cni-plugin", mountPath: "/opt/cni/bin" }],
+  volumeMounts: [
+    { name: "cni-plugin", mountPath: "/opt/cni/bin" },
+    { name: "host", mountPath: "/host", readOnly: true },
+  ],
 };
 
 const agent: Tree = {
@@ -45,6 +52,7 @@ const agent: Tree = {
   command: [EXECUTABLE],
   args: [
     spread("flannel.args"),
+    installsConf(["--cni-conf-file=/etc/cni/net.d/10-flannel.conflist"]),
     whenGiven("flannel.healthz.port", ["--healthz-ip=127.0.0.1", text("--healthz-port=%s", "flannel.healthz.port")]),
   ],
   // NODE_NAME spares the agent the right to read pods.
@@ -89,6 +97,7 @@ const pod: Tree = {
   volumes: [
     hostPath("run", "/run/flannel", "DirectoryOrCreate"),
     hostPath("cni-plugin", text("%s", "flannel.cniBinDir"), "DirectoryOrCreate"),
+    hostPath("host", "/", "Directory"),
     installsConf([hostPath("cni", text("%s", "flannel.cniConfDir"), "DirectoryOrCreate")]),
     { name: "flannel-cfg", configMap: { name: "kube-flannel-cfg" } },
     hostPath("xtables-lock", "/run/xtables.lock", "FileOrCreate"),

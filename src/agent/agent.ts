@@ -5,6 +5,7 @@ import type { AgentFlags } from "../config/flags.ts";
 import { notifyServiceManager } from "../ffi/notify.ts";
 import { type Listener, listen } from "../status/listen.ts";
 import { debugApp, healthApp } from "../status/server.ts";
+import { CniConfKeeper } from "./cni-conf-keeper.ts";
 import { Node } from "./node.ts";
 import { openLeaseSource } from "./sources.ts";
 
@@ -33,6 +34,7 @@ export async function runAgent(
   log.info("tartan {version} starts", { version: VERSION });
   const nodeName = environment["NODE_NAME"];
   const notify = serviceNotifier(environment["NOTIFY_SOCKET"]);
+  const cniConf = flags.cniConf && new CniConfKeeper(flags.cniConf);
   const node = new Node({
     flags,
     source,
@@ -41,9 +43,12 @@ export async function runAgent(
       log.fatal("stopping: {error}", { error: describeError(error) });
       end(1);
     },
-    onReady: () => notify("READY=1"),
+    onReady: () => {
+      cniConf?.start();
+      notify("READY=1");
+    },
   });
-  const facts = () => node.facts();
+  const facts = () => ({ ...node.facts(), ...(cniConf === undefined ? {} : { cniConf: cniConf.facts() }) });
   const listeners: Listener[] = [];
   if (flags.healthz !== undefined) listeners.push(listen(flags.healthz, healthApp(facts).fetch, "--healthz-port"));
   for (const address of flags.debugAddresses) listeners.push(listen(address, debugApp(facts).fetch, "--debug-addr"));
@@ -51,6 +56,7 @@ export async function runAgent(
 
   const code = await ended;
   notify("STOPPING=1");
+  cniConf?.stop();
   const stopped = Promise.all([node.stop(), ...listeners.map((listener) => listener.stop())]);
   const late = Symbol("late");
   const result = await Promise.race([stopped, new Promise((resolve) => setTimeout(resolve, STOP_MS, late))]);

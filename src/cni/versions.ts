@@ -1,8 +1,11 @@
+import {
+  isCniVersion as isVersion,
+  CNI_VERSIONS as VERSIONS,
+  type CniVersion as Version,
+} from "../config/cni-versions.ts";
 import { CniError, CODE } from "./errors.ts";
 
-/** Versions of the CNI specification that are spoken, oldest first. */
-export const VERSIONS = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] as const;
-export type Version = (typeof VERSIONS)[number];
+export { isVersion, VERSIONS, type Version };
 
 export const NEWEST: Version = "1.1.0";
 
@@ -11,10 +14,6 @@ const UNNAMED: Version = "0.1.0";
 
 /** The first version that has the verb. */
 const SINCE: Readonly<Record<string, Version>> = { CHECK: "0.4.0", STATUS: "1.1.0", GC: "1.1.0" };
-
-export function isVersion(text: string): text is Version {
-  return VERSIONS.some((version) => version === text);
-}
 
 /** @throws CniError 1 if the configuration's version is unknown, or older than the verb */
 export function checkVersion(cniVersion: string | undefined, verb: string): Version {

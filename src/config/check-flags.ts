@@ -20,7 +20,7 @@ export function flagProblems(parsed: ParsedFlags): string[] {
   return [
     ...notAvailable(parsed, active),
     ...leaseSourceProblems(active),
-    ...pairProblems(parsed),
+    ...needProblems(parsed),
     ...listenProblems(parsed),
   ];
 }
@@ -48,18 +48,19 @@ function leaseSourceProblems(active: readonly FlagName[]): string[] {
   );
 }
 
-/** Each is of no use without the other. */
-const PAIRS = [
+/** The first of each is of no use without the second. */
+const NEEDS = [
   ["etcd-certfile", "etcd-keyfile"],
+  ["etcd-keyfile", "etcd-certfile"],
   ["etcd-username", "etcd-password"],
+  ["etcd-password", "etcd-username"],
+  ["cni-conf-source", "cni-conf-file"],
 ] as const;
 
-function pairProblems({ given }: ParsedFlags): string[] {
-  return PAIRS.flatMap(([one, other]) => {
-    if (given.has(one) === given.has(other)) return [];
-    const [here, missing] = given.has(one) ? [one, other] : [other, one];
-    return [`${dashed(here)} needs ${dashed(missing)}`];
-  });
+function needProblems({ given }: ParsedFlags): string[] {
+  return NEEDS.flatMap(([one, other]) =>
+    given.has(one) && !given.has(other) ? [`${dashed(one)} needs ${dashed(other)}`] : [],
+  );
 }
 
 function listenProblems({ values }: ParsedFlags): string[] {

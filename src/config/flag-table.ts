@@ -2,6 +2,7 @@ import {
   ANY_ADDRESS,
   address,
   BOOL,
+  CONFLIST,
   ENDPOINTS,
   type FlagType,
   HOST,
@@ -71,6 +72,17 @@ export const FLAGS = {
     type: PATH,
     default: "/run/flannel/subnet.env",
     usage: "file to which subnet and MTU are written for the CNI plugin",
+  },
+  "cni-conf-file": {
+    group: "Network",
+    type: CONFLIST,
+    usage: "conflist for the container runtime, written once the agent is ready; not given: not written",
+  },
+  "cni-conf-source": {
+    group: "Network",
+    type: PATH,
+    default: "/etc/kube-flannel/cni-conf.json",
+    usage: "file whose text --cni-conf-file gets; read once at each start",
   },
   resync: {
     group: "Network",

@@ -57,6 +57,16 @@ export const PATH: FlagType<string> = {
   schema: parsed((path) => (path.includes("\0") ? undefined : path), "a path without a zero character"),
 };
 
+/** The runtime reads no other file as a list of plugins. */
+export const CONFLIST: FlagType<string> = {
+  label: "PATH",
+  mayBeEmpty: true,
+  schema: parsed(
+    (path) => (/^[^\0]+\.conflist$/.test(path) ? path : undefined),
+    "a path that ends in .conflist, such as /etc/cni/net.d/10-flannel.conflist",
+  ),
+};
+
 export const ANY_ADDRESS: FlagType<Address> = {
   label: "IP",
   mayBeEmpty: true,

@@ -20,6 +20,8 @@ export interface AgentFlags {
   readonly kubernetes?: KubernetesFlags;
   readonly netConfigPath: string;
   readonly subnetFile: string;
+  /** undefined: somebody else gives the container runtime its CNI configuration */
+  readonly cniConf?: CniConfFlags;
   /** names or addresses, in order of preference */
   readonly iface: readonly string[];
   /** patterns that compileInterfaceRegex takes */
@@ -44,6 +46,12 @@ export interface AgentFlags {
   /** seconds between full reconciles, 0 for none */
   readonly resyncSeconds: number;
   readonly renewMarginMinutes: number;
+}
+
+/** The CNI configuration: where it comes from, and the file that the container runtime reads. */
+export interface CniConfFlags {
+  readonly source: string;
+  readonly file: string;
 }
 
 /** How etcd is reached. */
@@ -87,7 +95,7 @@ function agentFlags(values: FlagValues): AgentFlags {
   const publicIPs: PerFamily<Address> = {};
   if (values["public-ip"] !== undefined) publicIPs[4] = values["public-ip"];
   if (values["public-ipv6"] !== undefined) publicIPs[6] = values["public-ipv6"];
-  const { "healthz-port": port, "iface-can-reach": canReach } = values;
+  const { "healthz-port": port, "iface-can-reach": canReach, "cni-conf-file": cniConfFile } = values;
   return {
     help: values.help,
     version: values.version,
@@ -95,6 +103,7 @@ function agentFlags(values: FlagValues): AgentFlags {
     ...(leaseStore === undefined ? clusterFlags(values) : {}),
     netConfigPath: values["net-config-path"],
     subnetFile: values["subnet-file"],
+    ...(cniConfFile === undefined ? {} : { cniConf: { source: values["cni-conf-source"], file: cniConfFile } }),
     iface: values.iface,
     ifaceRegex: values["iface-regex"],
     ...(canReach === undefined ? {} : { canReach }),

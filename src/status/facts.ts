@@ -26,6 +26,8 @@ export interface Facts {
   readonly problems: readonly Finding[];
   readonly loop: LoopFacts;
   readonly kernel: KernelFacts;
+  /** undefined: somebody else gives the container runtime its CNI configuration */
+  readonly cniConf?: CniConfFacts;
   readonly rules: RulesFacts;
 }
 
@@ -46,7 +48,20 @@ export type Condition =
   | "rules"
   | "leaseSource"
   | "peers"
+  | "cni"
   | "shutdown";
+
+/** The CNI configuration that the agent keeps in the container runtime's folder. */
+export interface CniConfFacts {
+  readonly source: string;
+  readonly file: string;
+  /** whether the container runtime has it from this start of the agent */
+  readonly written: boolean;
+  /** how often it was looked at */
+  readonly looks: number;
+  /** why it is not as it should be */
+  readonly problem?: string;
+}
 
 export interface LoopFacts {
   /** when the turn that is under way began */

@@ -41,6 +41,7 @@ export function readiness(facts: Facts): Readiness {
   }
   if (left.length > 10) warnings.push({ condition: "peers", message: `${left.length - 10} more leases are not right` });
   for (const message of facts.rules.warnings) warnings.push({ condition: "rules", message });
+  if (facts.cniConf?.problem !== undefined) warnings.push({ condition: "cni", message: facts.cniConf.problem });
   for (const message of facts.networkWarnings) warnings.push({ condition: "config", message });
   return { ready: facts.problems.length === 0, reasons: facts.problems, warnings };
 }

@@ -55,6 +55,7 @@ export function debugState(facts: Facts): object {
     },
     lastApply: kernel.lastApply ? { ...kernel.lastApply, at: time(kernel.lastApply.at) } : null,
     failures: kernel.failures,
+    cniConf: facts.cniConf ?? null,
     rules: rulesView(facts.rules),
   };
 }

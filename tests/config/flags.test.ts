@@ -76,7 +76,8 @@ test("the table has every flag of flanneld with its default", () => {
     vmodule: undefined,
     log_backtrace_at: undefined,
   };
-  const ours = ["lease-store", "debug-addr", "log-format", "resync", "vxlan-tx-checksum", "help"];
+  const cni = ["cni-conf-file", "cni-conf-source"];
+  const ours = ["lease-store", ...cni, "debug-addr", "log-format", "resync", "vxlan-tx-checksum", "help"];
   const table = Object.fromEntries(FLAG_NAMES.map((name) => [name, flagSpec(name).default]));
   for (const name of ours) delete table[name];
   expect(table).toEqual(flanneld);
@@ -112,6 +113,12 @@ describe("accepted", () => {
     [["--public-ip=192.0.2.7"], { publicIPs: { 4: v4 } }],
     [["--public-ip=192.0.2.7", "--public-ip="], { publicIPs: {} }],
     [["--subnet-file", "/tmp/a b", "--net-config-path=c=d"], { subnetFile: "/tmp/a b", netConfigPath: "c=d" }],
+    [
+      ["--cni-conf-file=/etc/cni/net.d/10-x.conflist"],
+      { cniConf: { source: "/etc/kube-flannel/cni-conf.json", file: "/etc/cni/net.d/10-x.conflist" } },
+    ],
+    [["--cni-conf-file=/x.conflist", "--cni-conf-source=/y"], { cniConf: { source: "/y", file: "/x.conflist" } }],
+    [["--cni-conf-file="], {}],
     [["--subnet-file="], { subnetFile: "/run/flannel/subnet.env" }],
     [["--subnet-lease-renew-margin=1439"], { renewMarginMinutes: 1439 }],
     [["--healthz-port=8081"], { healthz: { kind: "tcp", host: "0.0.0.0", port: 8081 } }],
@@ -258,6 +265,8 @@ describe("impossible combinations", () => {
     [["--etcd-keyfile=/x"], "--etcd-keyfile needs --etcd-certfile"],
     [["--etcd-username=x"], "--etcd-username needs --etcd-password"],
     [["--etcd-password=x"], "--etcd-password needs --etcd-username"],
+    [["--cni-conf-source=/x"], "--cni-conf-source needs --cni-conf-file"],
+    [["--cni-conf-file=/x.conf"], "--cni-conf-file must be a path that ends in .conflist"],
     [
       [STORE, "--healthz-port=8285"],
       "--healthz-port and --debug-addr can't both listen: 0.0.0.0:8285 and 127.0.0.1:8285 clash",

@@ -145,6 +145,8 @@ describeInNamespaces("the manifest's DaemonSet", () => {
         { within: 10_000, what: "the Node's condition is set" },
       );
       expect(readFileSync(agent.folder.at("run", "subnet.env"), "utf8")).toContain("FLANNEL_SUBNET=10.244.1.1/24");
+      const { data } = await objectOf(ConfigMap, "ConfigMap");
+      expect(readFileSync(agent.folder.at("net.d", "10-flannel.conflist"), "utf8")).toBe(data["cni-conf.json"] ?? "");
       expect(await ns.exec(["ip", "-o", "link", "show", "flannel.1"])).toContain("flannel.1");
       const status = readFileSync(`/proc/${agent.pid}/status`, "utf8");
       expect(/^CapEff:\s*(\w+)$/m.exec(status)?.[1]).toBe("0000000000003000");

@@ -61,6 +61,12 @@ test("ready says why not; an outage of the lease source and refused peers are wa
   expect(warnings).toEqual([
     { condition: "leaseSource", message: "embedded /x/leases.db: last contact 61 s ago: file is not a database" },
   ]);
+  const cniConf = { source: "/s", file: "/f", written: false, looks: 1, problem: "/s can't be read" };
+  expect(readiness(facts({ cniConf }))).toEqual({
+    ready: true,
+    reasons: [],
+    warnings: [{ condition: "cni", message: "/s can't be read" }],
+  });
   const blocked = readiness(facts({ rules: { ...facts().rules, warnings: ["chain FORWARD drops"] } }));
   expect(blocked).toEqual({
     ready: true,

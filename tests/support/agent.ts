@@ -48,6 +48,7 @@ const StateBody = v.object({
     v.object({ durationMs: v.number(), cause: v.string(), done: v.record(v.string(), v.number()) }),
   ),
   failures: v.array(Failure),
+  cniConf: v.nullable(v.object({ file: v.string(), written: v.boolean(), looks: v.number() })),
   rules: v.object({
     mode: v.string(),
     backend: v.nullable(v.string()),
