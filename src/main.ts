@@ -12,6 +12,10 @@ interface Command {
 }
 
 const COMMANDS: Readonly<Record<string, Command>> = {
+  cleanup: {
+    summary: "remove from this node what tartan or flanneld made on it",
+    run: async (args) => (await import("./cli/cleanup/cleanup.ts")).runCleanup(args),
+  },
   "docker-opts": {
     summary: "write options for Docker's daemon, made from subnet.env",
     run: async (args) => (await import("./cli/docker-opts.ts")).runDockerOptions(args, process.env),

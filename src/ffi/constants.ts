@@ -76,6 +76,7 @@ export const RT_SCOPE_NOWHERE = 255;
 export const RTN_UNICAST = 1;
 export const RTN_LOCAL = 2;
 export const RTN_BLACKHOLE = 6;
+export const RTPROT_KERNEL = 2;
 /** what a route gets that names no protocol: `ip route add` and flanneld */
 export const RTPROT_BOOT = 3;
 export const RTM_F_CLONED = 0x200;

@@ -8,9 +8,11 @@ import { desiredRules, type RulesInput } from "./desired.ts";
 import { type Host, thisHost } from "./host.ts";
 import { IptablesBackend } from "./iptables.ts";
 import { chooseKind, findIptables, type Iptables, usageOf } from "./iptables-programs.ts";
-import { type BackendName, removeLeftovers, rulesInKernel } from "./leftovers.ts";
+import { type BackendName, type RulesInKernel, removeLeftovers, rulesInKernel } from "./leftovers.ts";
 import { LegacyState } from "./legacy-state.ts";
 import { NftablesBackend } from "./nftables.ts";
+
+export type { BackendName } from "./leftovers.ts";
 
 export type RulesMode = "iptables" | "nftables";
 
@@ -92,6 +94,11 @@ export class PacketFilter implements Disposable {
       ? `generation ${this.#netlink().generation()}`
       : this.#legacy.fingerprint(this.#families);
     return this.#lastSign;
+  }
+
+  /** Where rules of ours, or of a flanneld, are. Costs no fork. @throws KernelError */
+  present(): RulesInKernel {
+    return rulesInKernel(this.#netlink(), this.#legacy);
   }
 
   /** What the host lacks for the rules to act as they should. */
@@ -184,7 +191,7 @@ export class PacketFilter implements Disposable {
     families: readonly Family[],
     signal: AbortSignal,
   ): Promise<{ removed: string[]; errors: Error[] }> {
-    const found = rulesInKernel(this.#netlink(), this.#legacy);
+    const found = this.present();
     const isElsewhere = (name: BackendName) =>
       name.startsWith("iptables") && found[name].length > 0 && name !== kept?.name;
     let iptables: readonly Iptables[] = [];

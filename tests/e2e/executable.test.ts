@@ -42,7 +42,7 @@ test("--version and --help say what they should, and exit with 0", async () => {
 const WRONG: readonly { args: string[]; environment?: Record<string, string>; says: RegExp }[] = [
   { args: ["--ifcae=eth0"], says: /ifcae.*did you mean --iface/ },
   { args: ["--kube-subnet-mgr"], says: /--kube-subnet-mgr needs.*NODE_NAME.*POD_NAME/ },
-  { args: ["--lease-store=/x", "--ip-blackhole-route"], says: /--ip-blackhole-route.*not available in this build/ },
+  { args: ["--lease-store=/x", "--vmodule=a=1"], says: /--vmodule.*not available in this build/ },
   { args: ["--lease-store=/x", "--iptables-resync=0"], says: /--iptables-resync.*1 to 86400/ },
   { args: ["--etcd-endpoints=ftp://127.0.0.1"], says: /--etcd-endpoints.*https?:/ },
   {

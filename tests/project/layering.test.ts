@@ -20,7 +20,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   status: ["base", "net", "config", "lease", "desired", "ffi", "kernel", "rules"],
   agent: ["base", "net", "config", "lease", "desired", "ffi", "kernel", "rules", "status"],
   cni: ["base", "net", "config", "ffi"],
-  cli: ["base", "net", "config", "lease", "ffi", "kernel"],
+  cli: ["base", "net", "config", "lease", "ffi", "kernel", "rules"],
 };
 const FOLDERS = Object.keys(LAYERS);
 
