@@ -1,24 +1,22 @@
 import { describeError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import { VERSION } from "../base/version.ts";
-import { chooseExternalInterface } from "../config/choose-interface.ts";
 import type { AgentFlags } from "../config/flags.ts";
-import type { ExternalInterface, HostInventory } from "../config/interface.ts";
+import type { ExternalInterface } from "../config/interface.ts";
 import { formatListenAddress } from "../config/listen-address.ts";
 import type { NetworkConfig } from "../config/network.ts";
 import { type Plan, type PlanInput, plan } from "../desired/plan.ts";
 import { vxlanDeviceName } from "../desired/vxlan.ts";
-import type { Actual } from "../kernel/mirror.ts";
-import { inventoryOf } from "../kernel/read.ts";
 import { KernelReconciler } from "../kernel/reconciler.ts";
 import { LeaseKeeper } from "../lease/keeper.ts";
 import type { Lease, Snapshot } from "../lease/lease.ts";
 import type { LeaseRequest, LeaseSource, SourceSettings } from "../lease/source.ts";
-import { familiesOf, mapFamilies, type PerFamily } from "../net/family.ts";
+import { mapFamilies, type PerFamily } from "../net/family.ts";
 import { type Mac, randomMac } from "../net/mac.ts";
 import type { Facts, Finding } from "../status/facts.ts";
 import { readiness } from "../status/readiness.ts";
 import { readPreviousSubnet } from "../status/subnet-file.ts";
+import { ExternalInterfaceKeeper } from "./external-interface.ts";
 import { Loop, type TurnResult } from "./loop.ts";
 import { PlanSettingsKeeper } from "./plan-settings.ts";
 import { ReconcileRecord } from "./record.ts";
@@ -54,6 +52,7 @@ export class Node {
   readonly #startedAt = Date.now();
   readonly #stopping = new AbortController();
   readonly #loop = new Loop((causes) => this.#turn(causes));
+  readonly #external: ExternalInterfaceKeeper;
   readonly #subnetFile: SubnetFileKeeper;
   readonly #rules: RulesKeeper;
   readonly #previous: ReturnType<typeof readPreviousSubnet>;
@@ -64,7 +63,6 @@ export class Node {
   readonly #randomMacs: PerFamily<Mac> = {};
   #settings: SourceSettings | undefined;
   #kernel: KernelReconciler | undefined;
-  #external: ExternalInterface | undefined;
   #keeper: LeaseKeeper | undefined;
   #watching: Promise<void> | undefined;
   /** the last snapshot, and the last one that has our own lease */
@@ -76,6 +74,7 @@ export class Node {
 
   constructor(options: NodeOptions) {
     this.#options = options;
+    this.#external = new ExternalInterfaceKeeper(options.flags);
     this.#planSettings = new PlanSettingsKeeper(options.flags);
     this.#subnetFile = new SubnetFileKeeper(options.flags.subnetFile, (cause) => this.#loop.mark(cause));
     this.#rules = new RulesKeeper({ flags: options.flags, onChange: (cause) => this.#loop.mark(cause) });
@@ -111,6 +110,7 @@ export class Node {
   facts(): Facts {
     const { flags, source, name } = this.#options;
     const own = this.#keeper?.own;
+    const external = this.#external.current;
     return {
       version: VERSION,
       ...(name === undefined ? {} : { node: name }),
@@ -123,7 +123,7 @@ export class Node {
       },
       ...(this.#settings === undefined ? {} : { network: this.#settings.network }),
       networkWarnings: this.#settings?.warnings ?? [],
-      ...(this.#external === undefined ? {} : { external: this.#external }),
+      ...(external === undefined ? {} : { external }),
       source: { kind: source.kind, location: source.location, contact: source.contact },
       ...(own === undefined ? {} : { own }),
       ...(this.#snapshot === undefined ? {} : { snapshot: this.#snapshot }),
@@ -181,7 +181,7 @@ export class Node {
     const { network } = settings;
     const kernel = this.#openKernel(network);
     const actual = await kernel.actual();
-    const external = this.#chooseExternal(settings, this.#inventory(kernel, actual), problems);
+    const external = this.#external.choose(settings, kernel, actual, problems);
     if (external === undefined) return;
     const request = this.#request(network, external, [...actual.links.values()]);
     const keeper = this.#keepLease(network, request);
@@ -233,63 +233,12 @@ export class Node {
     return this.#kernel;
   }
 
-  /** Pods come and go with an interface each; only a change of the external one concerns us. */
   #onInterfaces(): void {
     const kernel = this.#kernel;
     const actual = kernel?.known;
     if (kernel === undefined || actual === undefined || this.#settings === undefined) return;
-    if (this.#external !== undefined && kernel.isUncertain(this.#external.index)) {
-      this.#loop.mark("addresses of the external interface changed");
-      return;
-    }
-    const found = this.#tryExternal(this.#settings, this.#inventory(kernel, actual));
-    if (found instanceof Error ? this.#external !== undefined : !Bun.deepEquals(found, this.#external)) {
-      this.#loop.mark("external interface changed");
-    }
-  }
-
-  #inventory(kernel: KernelReconciler, actual: Actual): HostInventory {
-    const { canReach } = this.#options.flags;
-    return {
-      ...inventoryOf(actual),
-      ...(canReach === undefined ? {} : { towards: kernel.towards(canReach) }),
-    };
-  }
-
-  #tryExternal(settings: SourceSettings, inventory: HostInventory): ExternalInterface | Error {
-    const { iface, ifaceRegex, canReach, publicIPs: given } = this.#options.flags;
-    const wanted = {
-      iface,
-      ifaceRegex,
-      ...(canReach === undefined ? {} : { canReach }),
-      publicIPs: { ...given, ...settings.publicIPs },
-    };
-    try {
-      return chooseExternalInterface(inventory, wanted, familiesOf(settings.network.ranges));
-    } catch (error) {
-      return error instanceof Error ? error : new Error(String(error));
-    }
-  }
-
-  /** Without a suitable interface the last one stays in use: what is programmed is not torn down. */
-  #chooseExternal(
-    settings: SourceSettings,
-    inventory: HostInventory,
-    problems: Finding[],
-  ): ExternalInterface | undefined {
-    const found = this.#tryExternal(settings, inventory);
-    if (found instanceof Error) problems.push({ condition: "interface", message: describeError(found) });
-    else if (!Bun.deepEquals(found, this.#external)) {
-      const { name, mtu, addresses, publicIPs } = found;
-      log.info("external interface {name}, MTU {mtu}, address {addresses}, published as {publicIPs}", {
-        name,
-        mtu,
-        addresses: Object.values(addresses).join(" "),
-        publicIPs: Object.values(publicIPs).join(" "),
-      });
-      this.#external = found;
-    }
-    return this.#external;
+    const news = this.#external.newsIn(this.#settings, kernel, actual);
+    if (news !== undefined) this.#loop.mark(news);
   }
 
   /** Asks for the MAC that the device has, so that a node without a lease keeps it; else for a random one. */
