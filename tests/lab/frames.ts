@@ -1,5 +1,7 @@
-/** Bytes before the inner frame: Ethernet, IPv4, UDP, VXLAN. */
-const ENCAPSULATION_BYTES = 14 + 20 + 8 + 8;
+import type { Family } from "../../src/net/family.ts";
+
+/** Bytes before the inner frame: Ethernet, IP, UDP, VXLAN. */
+const ENCAPSULATION_BYTES = { 4: 14 + 20 + 8 + 8, 6: 14 + 40 + 8 + 8 };
 
 /**
  * A ping from 10.244.84.2 to 10.244.18.2 in VXLAN from 192.0.2.1 to 192.0.2.2, as tcpdump captured it between two Linux
@@ -20,7 +22,15 @@ export const REPLY = Uint8Array.fromHex(
     "292a2b2c2d2e2f3031323334353637",
 );
 
+/** A ping from fd00:10:244:61::2 to fd00:10:244:23::2 in VXLAN from 2001:db8::1 to 2001:db8::2, as Linux sent it. */
+export const REQUEST6 = Uint8Array.fromHex(
+  "2aebf99f8d3d2e8bd8e7635686dd600000000086114020010db800000000000000000000000120010db80000000000000000" +
+    "00000002ee2c211800865c0c0800000000000100ae81a9a1fd565aa96a32e19886dd600ca6c300403a3ffd00001002440061" +
+    "0000000000000002fd000010024400230000000000000002800038bc0563000154b3076b0000000018420f00000000001011" +
+    "12131415161718191a1b1c1d1e1f202122232425262728292a2b2c2d2e2f3031323334353637",
+);
+
 /** The frame that VXLAN carries, as if it travelled bare. */
-export function withoutVxlan(frame: Uint8Array): Uint8Array {
-  return frame.slice(ENCAPSULATION_BYTES);
+export function withoutVxlan(frame: Uint8Array, family: Family = 4): Uint8Array {
+  return frame.slice(ENCAPSULATION_BYTES[family]);
 }

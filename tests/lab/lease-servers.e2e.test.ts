@@ -7,7 +7,7 @@ import { describeWithKubernetes } from "../support/kube-binaries.ts";
 import { describeInNamespaces } from "../support/requires.ts";
 import { TemporaryFolder } from "../support/temp.ts";
 import { eventually } from "../support/wait.ts";
-import { agentsOf, endLabs, interfaces, processesOf, startLab, startLabIn, tracesOf } from "./running-lab.ts";
+import { agentsOf, completeLab, endLabs, processesOf, startLab, startLabIn, tracesOf } from "./running-lab.ts";
 
 /** Kubernetes takes its time to start, more so on a machine with other work. */
 const KUBE_MS = 180_000;
@@ -16,22 +16,6 @@ async function shell(command: string): Promise<{ code: number; output: string }>
   const child = Bun.spawn(["sh", "-c", command], { stdin: "ignore", stdout: "pipe", stderr: "pipe" });
   const [stdout, stderr, code] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
   return { code, output: stdout + stderr };
-}
-
-/** Runs a lab to its end. @returns its document, when it has left nothing */
-async function reachesAll(lease: "etcd" | "kube", nodes: number) {
-  const before = interfaces();
-  const lab = startLab("--lease", lease, "--nodes", `${nodes}`, "--once", "-o", "json");
-  const id = await lab.id();
-  expect(await lab.end(), lab.stderr).toBe(0);
-  const document = lab.document();
-  expect(document.pairs).toHaveLength(nodes * (nodes - 1));
-  for (const { sent, received } of document.pairs) expect(received).toBe(sent);
-  expect(document.encapsulated).toBeTrue();
-  expect(new Set(document.nodes.map(({ subnet }) => subnet)).size).toBe(nodes);
-  expect(tracesOf(id)).toEqual([]);
-  expect(interfaces()).toBe(before);
-  return document;
 }
 
 /** Stops a lab at a step. @returns when it has left nothing */
@@ -65,9 +49,19 @@ describeInNamespaces("tartan lab with a server for the leases", () => {
 
   describeWithEtcd("etcd", () => {
     test("--lease etcd --once -o json: every pair reached, nothing left", async () => {
-      const { lease } = await reachesAll("etcd", 3);
+      const { lease } = await completeLab("--lease=etcd", "--nodes=3");
       expect(lease).toMatchObject({ source: "etcd", server: "http://192.0.2.250:2379" });
       expect(lease.inspect[0]).toContain("--endpoints=http://192.0.2.250:2379 get --prefix /coreos.com/network");
+    });
+
+    test("--family 46: every pair and the outside reached in both, nothing left", async () => {
+      const { nodes } = await completeLab("--lease=etcd", "--family=46", "--nodes=2");
+      for (const { families } of nodes) expect(families.map(({ family }) => family)).toEqual([4, 6]);
+    });
+
+    test("--family 6: etcd is asked over IPv6", async () => {
+      const { lease } = await completeLab("--lease=etcd", "--family=6", "--nodes=2");
+      expect(lease.server).toBe("http://[2001:db8::fa]:2379");
     });
 
     test("what it prints shows the leases; an etcd that ends is told, and started again as it says", async () => {
@@ -138,9 +132,21 @@ describeInNamespaces("tartan lab with a server for the leases", () => {
     test(
       "--lease kube --once -o json: every pair reached, nothing left",
       async () => {
-        const { lease, nodes } = await reachesAll("kube", 3);
+        const { lease, nodes } = await completeLab("--lease=kube", "--nodes=3");
         expect(lease).toMatchObject({ source: "kube", server: "https://192.0.2.250:6443" });
         for (const { subnet } of nodes) expect(subnet).toMatch(/^10\.244\.\d+\.0\/24$/);
+      },
+      KUBE_MS,
+    );
+
+    test.each([["46"], ["6"]] as const)(
+      "--family %s: the podCIDRs are of that family, every pair and the outside reached, nothing left",
+      async (family) => {
+        const { nodes } = await completeLab("--lease=kube", `--family=${family}`, "--nodes=2");
+        for (const { families } of nodes) {
+          expect(families.map((one) => one.family)).toEqual(family === "6" ? [6] : [4, 6]);
+          expect(families.at(-1)?.subnet).toMatch(/^fd00:10:244:.*\/64$/);
+        }
       },
       KUBE_MS,
     );

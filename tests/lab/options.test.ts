@@ -2,7 +2,15 @@ import { describe, expect, test } from "bun:test";
 import { UsageError } from "../../src/base/errors.ts";
 import { type LabOptions, labHelp, parseLabOptions } from "../../src/cli/lab/options.ts";
 
-const DEFAULTS: LabOptions = { nodes: 3, lease: "embedded", once: false, output: "text", help: false };
+const DEFAULTS: LabOptions = {
+  nodes: 3,
+  lease: "embedded",
+  family: "4",
+  rules: "iptables",
+  once: false,
+  output: "text",
+  help: false,
+};
 
 describe("parseLabOptions", () => {
   test.each<[string, Partial<LabOptions>]>([
@@ -16,6 +24,10 @@ describe("parseLabOptions", () => {
     ["--lease embedded", { lease: "embedded" }],
     ["--lease etcd", { lease: "etcd" }],
     ["-lease=kube", { lease: "kube" }],
+    ["--family 4 --rules iptables", {}],
+    ["--family 6", { family: "6" }],
+    ["--family=46 --rules=nft", { family: "46", rules: "nft" }],
+    ["-family 46 -rules nft", { family: "46", rules: "nft" }],
     ["-o json", { output: "json" }],
     ["-ojson", { output: "json" }],
     ["-o=json", { output: "json" }],
@@ -42,6 +54,10 @@ describe("parseLabOptions", () => {
     ["--lease zookeeper", '--lease must be embedded, etcd or kube, not "zookeeper"'],
     ["--lease", "--lease needs a value: --lease=SOURCE"],
     ["--leese etcd", "unknown option --leese: did you mean --lease?"],
+    ["--family 64", '--family must be 4, 6 or 46, not "64"'],
+    ["--family", "--family needs a value: --family=FAMILY"],
+    ["--rules nftables", '--rules must be iptables or nft, not "nftables"'],
+    ["--rulse nft", "unknown option --rulse: did you mean --rules?"],
     ["--once=yes", "--once takes no value"],
     ["--node 3", "unknown option --node: did you mean --nodes?"],
     ["--ouptut json", "unknown option --ouptut: did you mean --output?"],

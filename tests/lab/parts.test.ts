@@ -1,10 +1,12 @@
 import { describe, expect, test } from "bun:test";
-import { describeBatchFailure } from "../../src/cli/lab/ip.ts";
+import { addressCommand, describeBatchFailure } from "../../src/cli/lab/ip.ts";
 import { inParallel } from "../../src/cli/lab/parallel.ts";
 import { parsePingSummary } from "../../src/cli/lab/ping.ts";
-import { parseSubnetEnv, podAddress } from "../../src/cli/lab/pods.ts";
+import { podAddressIn } from "../../src/cli/lab/pods.ts";
 import { missingCapabilities } from "../../src/cli/lab/preflight.ts";
 import { startTimeOf } from "../../src/cli/lab/processes.ts";
+import { parseAddress } from "../../src/net/address.ts";
+import { parsePrefix } from "../../src/net/prefix.ts";
 
 describe("parsePingSummary", () => {
   test.each([
@@ -43,27 +45,22 @@ pipe 3
   });
 });
 
-describe("subnet.env", () => {
-  const TEXT = "FLANNEL_NETWORK=10.244.0.0/16\nFLANNEL_SUBNET=10.244.7.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=false\n";
+test.each([
+  ["10.244.7.0/24", "10.244.7.2"],
+  ["10.244.7.64/26", "10.244.7.66"],
+  ["fd00:10:244:7::/64", "fd00:10:244:7::2"],
+])("in the subnet %p the pod is %p", (subnet, expected) => {
+  const parsed = parsePrefix(subnet);
+  expect<string | undefined>(parsed && podAddressIn(parsed)).toBe(expected);
+});
 
-  test("gives the bridge's address, the MTU, and room for the pod", () => {
-    const network = parseSubnetEnv(TEXT);
-    expect<unknown>(network).toEqual({ gateway: "10.244.7.1", length: 24, mtu: 1450 });
-    expect<string>(podAddress(network)).toBe("10.244.7.2");
-  });
-
-  test("gives a pod address also in a subnet that does not end at a byte", () => {
-    expect<string>(podAddress(parseSubnetEnv(TEXT.replace("10.244.7.1/24", "10.244.7.65/26")))).toBe("10.244.7.66");
-  });
-
-  test.each([
-    ["", "FLANNEL_SUBNET"],
-    ["FLANNEL_SUBNET=10.244.7.1\nFLANNEL_MTU=1450\n", "FLANNEL_SUBNET must be an address with a prefix length"],
-    ["FLANNEL_SUBNET=10.244.7.1/24\n", "FLANNEL_MTU"],
-    ["FLANNEL_SUBNET=10.244.7.1/24\nFLANNEL_MTU=big\n", 'FLANNEL_MTU must be a number of bytes, not "big"'],
-  ])("%p is refused by the key", (text, message) => {
-    expect(() => parseSubnetEnv(text)).toThrow(message);
-  });
+test.each([
+  ["192.0.2.1", 24, "address add 192.0.2.1/24 broadcast + dev eth0"],
+  ["198.51.100.1", 32, "address add 198.51.100.1/32 dev eth0"],
+  ["2001:db8::1", 64, "address add 2001:db8::1/64 nodad dev eth0"],
+] as const)("the address %p, %p bits, can be used at once", (text, length, expected) => {
+  const address = parseAddress(text);
+  expect(address && addressCommand(address, length, "eth0")).toBe(expected);
 });
 
 describe("describeBatchFailure", () => {

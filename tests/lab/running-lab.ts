@@ -1,31 +1,40 @@
+import { expect } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import * as v from "valibot";
 import { CHECKOUT } from "../support/etcd.ts";
 import { executable } from "../support/executable.ts";
 import { eventually } from "../support/wait.ts";
 
+const Family = v.picklist([4, 6]);
+const AddressFields = { subnet: v.string(), publicIP: v.string(), vtepMAC: v.pipe(v.string(), v.mac()) };
+const PingFields = { sent: v.number(), received: v.number(), rttMs: v.nullable(v.number()) };
+
 const Document = v.object({
   lease: v.object({ source: v.string(), server: v.nullable(v.string()), inspect: v.array(v.string()) }),
   nodes: v.array(
     v.object({
       name: v.string(),
-      subnet: v.string(),
-      publicIP: v.string(),
-      vtepMAC: v.pipe(v.string(), v.mac()),
+      ...AddressFields,
+      families: v.array(v.object({ family: Family, ...AddressFields })),
+      rules: v.string(),
       debugURL: v.pipe(v.string(), v.url()),
     }),
   ),
-  pairs: v.array(
-    v.object({
-      from: v.string(),
-      to: v.string(),
-      sent: v.number(),
-      received: v.number(),
-      rttMs: v.nullable(v.number()),
-    }),
-  ),
+  pairs: v.array(v.object({ from: v.string(), to: v.string(), family: Family, ...PingFields })),
   encapsulated: v.boolean(),
   capture: v.nullable(v.string()),
+  outside: v.array(
+    v.object({
+      node: v.string(),
+      family: Family,
+      direction: v.picklist(["in", "out"]),
+      ...PingFields,
+      reached: v.boolean(),
+      sourceWanted: v.string(),
+      sourceSeen: v.nullable(v.string()),
+      ok: v.boolean(),
+    }),
+  ),
 });
 
 /** A running lab. Its output is read while it runs. */
@@ -103,6 +112,40 @@ export async function endLabs(): Promise<void> {
   }
 }
 
+/** What a lab with --once found, of a few nodes, when all was reached as it should be, and it has left nothing. */
+export async function completeLab(...args: readonly string[]): Promise<v.InferOutput<typeof Document>> {
+  const before = interfaces();
+  const lab = startLab("--once", "-o", "json", ...args);
+  const id = await lab.id();
+  expect(await lab.end(), lab.stderr).toBe(0);
+  const document = lab.document();
+  const { nodes, pairs, outside, encapsulated } = document;
+  const names = nodes.map(({ name }) => name);
+  const families = nodes[0]?.families.map(({ family }) => family) ?? [];
+  const pair = (from: string, to: string) => families.map((family) => `${from} ${to} ${family}`);
+  expect(pairs.map(({ from, to, family }) => `${from} ${to} ${family}`).sort()).toEqual(
+    names.flatMap((from) => names.filter((to) => to !== from).flatMap((to) => pair(from, to))).sort(),
+  );
+  for (const { sent, received, rttMs } of [...pairs, ...outside]) {
+    expect(received).toBe(sent);
+    expect(rttMs).toBeGreaterThan(0);
+  }
+  expect(encapsulated).toBeTrue();
+  expect(outside.map(({ node, family, direction }) => `${node} ${direction} ${family}`).sort()).toEqual(
+    names.flatMap((name) => ["in", "out"].flatMap((direction) => pair(name, direction))).sort(),
+  );
+  for (const { node, family, direction, sourceWanted, sourceSeen, reached, ok } of outside) {
+    expect([reached, ok]).toEqual([true, true]);
+    expect(sourceSeen).toBe(sourceWanted);
+    const own = nodes.find(({ name }) => name === node)?.families.find((one) => one.family === family);
+    if (direction === "out") expect(sourceSeen).toBe(own?.publicIP ?? "");
+    else expect(sourceSeen).toMatch(family === 4 ? /^198\.51\.100\.\d+$/ : /^2001:db8:0:1::\w+$/);
+  }
+  expect(tracesOf(id)).toEqual([]);
+  expect(interfaces()).toBe(before);
+  return document;
+}
+
 /** What there is of a lab: namespaces, files, agents and servers. */
 export function tracesOf(id: string): string[] {
   const namespaces = existsSync("/run/netns") ? readdirSync("/run/netns").filter((name) => name.includes(id)) : [];
@@ -133,5 +176,7 @@ function commandLine(pid: number): string[] {
 
 /** What the host has, which no lab may change. */
 export function interfaces(): string {
-  return Bun.spawnSync(["ip", "-brief", "link"]).stdout.toString() + Bun.spawnSync(["ip", "route"]).stdout.toString();
+  return ["-brief link", "route", "-6 route"]
+    .map((args) => Bun.spawnSync(["ip", ...args.split(" ")]).stdout.toString())
+    .join("\n");
 }

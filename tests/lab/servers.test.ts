@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { chmodSync, mkdirSync } from "node:fs";
 import { type ChildPlan, childBecomes, restartLine, startChild } from "../../src/cli/lab/child.ts";
 import { type LeaseKind, leaseFlags } from "../../src/cli/lab/lease-plan.ts";
-import { hostsOf, planLab } from "../../src/cli/lab/plan.ts";
+import { type FamilySet, hostsOf, type LabShape, planLab, type RulesMode } from "../../src/cli/lab/plan.ts";
 import {
   adviceFor,
   findServer,
@@ -13,25 +13,31 @@ import {
 } from "../../src/cli/lab/servers/binaries.ts";
 import { etcdArguments } from "../../src/cli/lab/servers/etcd-arguments.ts";
 import { kubeconfigText } from "../../src/cli/lab/servers/kubeconfig.ts";
+import { parseNetConf } from "../../src/config/net-conf.ts";
 import { findKubeConfig } from "../../src/lease/kube-config.ts";
 import { TemporaryFolder } from "../support/temp.ts";
 import { eventually } from "../support/wait.ts";
 
 const never = new AbortController().signal;
+const BOTH = { Network: "10.244.0.0/16", EnableIPv6: true, IPv6Network: "fd00:10:244::/48" };
 
 async function withFiles(folder: TemporaryFolder, ...paths: readonly string[]): Promise<void> {
   for (const path of paths) await Bun.write(folder.at(path), "#!/bin/sh\n");
 }
 
 describe("the plan of a lab", () => {
+  const SHAPE: LabShape = { nodes: 2, lease: "embedded", family: "4", rules: "iptables" };
+
   test.each<[LeaseKind, string[]]>([
-    ["embedded", ["n1", "n2"]],
-    ["etcd", ["n1", "n2", "server"]],
-    ["kube", ["n1", "n2", "server"]],
+    ["embedded", ["n1", "n2", "outside"]],
+    ["etcd", ["n1", "n2", "outside", "server"]],
+    ["kube", ["n1", "n2", "outside", "server"]],
   ])("joins with --lease %s: %p", (lease, expected) => {
-    const hosts = hostsOf(planLab("abcde", { nodes: 2, lease }));
+    const hosts = hostsOf(planLab("abcde", { ...SHAPE, lease, family: "46" }));
     expect(hosts.map(({ name }) => name)).toEqual(expected);
-    expect(new Set(hosts.map(({ address }) => address)).size).toBe(hosts.length);
+    for (const family of [4, 6] as const) {
+      expect(new Set(hosts.map(({ addresses }) => addresses[family])).size).toBe(hosts.length);
+    }
     for (const { name, namespace } of hosts) expect(namespace).toBe(`tartan-lab-abcde-${name}`);
   });
 
@@ -43,7 +49,36 @@ describe("the plan of a lab", () => {
       ["--kube-subnet-mgr", "--kubeconfig-file=/run/tartan-lab/abcde/agent.kubeconfig", "--net-config-path=/conf"],
     ],
   ])("gives each agent with --lease %s its flags", (lease, expected) => {
-    expect(leaseFlags(planLab("abcde", { nodes: 20, lease }).lease, "/conf")).toEqual(expected);
+    expect(leaseFlags(planLab("abcde", { ...SHAPE, nodes: 20, lease }).lease, "/conf")).toEqual(expected);
+  });
+
+  const VXLAN = { Backend: { Type: "vxlan" } };
+  test.each<[FamilySet, RulesMode, object]>([
+    ["4", "iptables", { Network: "10.244.0.0/16", ...VXLAN }],
+    ["4", "nft", { Network: "10.244.0.0/16", EnableNFTables: true, ...VXLAN }],
+    ["6", "iptables", { EnableIPv4: false, EnableIPv6: true, IPv6Network: "fd00:10:244::/48", ...VXLAN }],
+    ["46", "nft", { ...BOTH, EnableNFTables: true, ...VXLAN }],
+  ])("configures the network with --family %s and --rules %s", (family, rules, expected) => {
+    const { content } = planLab("abcde", { ...SHAPE, family, rules }).netConf;
+    expect(JSON.parse(content)).toEqual(expected);
+    expect(parseNetConf(content, "net-conf.json").config.nftables).toBe(rules === "nft");
+  });
+
+  test.each<[FamilySet, object, object]>([
+    ["4", { 4: "192.0.2.2" }, { 4: "198.51.100.2" }],
+    ["6", { 6: "2001:db8::2" }, { 6: "2001:db8:0:1::2" }],
+    ["46", { 4: "192.0.2.2", 6: "2001:db8::2" }, { 4: "198.51.100.2", 6: "2001:db8:0:1::2" }],
+  ])("gives each node with --family %s its addresses, and one outside", (family, node, outside) => {
+    const [, second] = planLab("abcde", { ...SHAPE, family }).nodes;
+    expect<unknown>(second).toMatchObject({ addresses: node, outside });
+  });
+
+  test.each<[FamilySet, object]>([
+    ["4", { url: "https://192.0.2.250:6443", clusterCIDR: "10.244.0.0/16", serviceCIDR: "10.96.0.0/16" }],
+    ["6", { url: "https://[2001:db8::fa]:6443", clusterCIDR: "fd00:10:244::/48", serviceCIDR: "fd00:10:96::/112" }],
+    ["46", { url: "https://192.0.2.250:6443", clusterCIDR: "10.244.0.0/16,fd00:10:244::/48" }],
+  ])("has with --lease kube and --family %s an API server, and podCIDRs, of that family", (family, expected) => {
+    expect(planLab("abcde", { ...SHAPE, lease: "kube", family }).lease).toMatchObject({ kube: expected });
   });
 });
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { decodeFrame, formatVxlanPing } from "../../src/cli/lab/vxlan-packet.ts";
-import { REPLY, REQUEST, withoutVxlan } from "./frames.ts";
+import { REPLY, REQUEST, REQUEST6, withoutVxlan } from "./frames.ts";
 
 /** tcpdump on the captured frame: `IP 10.244.84.2 > 10.244.18.2: ICMP echo request, id 20102, seq 1, length 64`. */
 const ECHO = {
@@ -21,6 +21,16 @@ const OUTER = {
   vni: 1,
 };
 
+const ECHO6 = {
+  source: "fd00:10:244:61::2",
+  destination: "fd00:10:244:23::2",
+  kind: "request",
+  id: 1379,
+  sequence: 1,
+  length: 64,
+};
+const OUTER6 = { ...OUTER, source: "2001:db8::1", sourcePort: 60972, destination: "2001:db8::2" };
+
 function changed(frame: Uint8Array, ...changes: readonly (readonly [offset: number, byte: number])[]): Uint8Array {
   const copy = frame.slice();
   for (const [offset, byte] of changes) copy[offset] = byte;
@@ -39,6 +49,12 @@ describe("decodeFrame", () => {
 
   test("reads a ping that is not in VXLAN", () => {
     expect<unknown>(decodeFrame(withoutVxlan(REQUEST))).toEqual({ echo: ECHO });
+  });
+
+  test("reads both over IPv6, too", () => {
+    expect<unknown>(decodeFrame(REQUEST6)).toEqual({ echo: ECHO6, outer: OUTER6 });
+    expect<unknown>(decodeFrame(withoutVxlan(REQUEST6, 6))).toEqual({ echo: ECHO6 });
+    expect(decodeFrame(changed(REQUEST6, [124, 129]))?.echo.kind).toBe("reply");
   });
 
   test("reads a frame in the middle of a larger buffer", () => {
@@ -71,21 +87,30 @@ describe("decodeFrame", () => {
     ["an inner frame that is no IPv4", changed(REQUEST, [62, 0x08], [63, 0x06])],
     ["an inner packet that is no ICMP", changed(REQUEST, [73, 17])],
     ["an ICMP message that is no echo", changed(REQUEST, [84, 3])],
+    ["an IP version that is not 6", changed(REQUEST6, [14, 0x45])],
+    ["a length beyond the frame, over IPv6", changed(REQUEST6, [18, 0x10])],
+    ["another protocol than UDP, over IPv6", changed(REQUEST6, [20, 6])],
+    ["an inner packet that is no ICMPv6", changed(REQUEST6, [90, 1])],
+    ["an ICMPv6 message that is no echo", changed(REQUEST6, [124, 8])],
   ])("takes %s for none", (_, frame) => {
     expect(decodeFrame(frame)).toBeUndefined();
   });
 
-  test("takes a truncated frame for none, wherever it ends", () => {
-    for (let length = 0; length < REQUEST.length; length++) {
-      expect(decodeFrame(REQUEST.subarray(0, length))).toBeUndefined();
+  test.each([
+    ["IPv4", REQUEST],
+    ["IPv6", REQUEST6],
+  ])("takes a truncated frame for none, wherever it ends: %s", (_, frame) => {
+    for (let length = 0; length < frame.length; length++) {
+      expect(decodeFrame(frame.subarray(0, length))).toBeUndefined();
     }
   });
 
   test("never fails, whatever the bytes", () => {
     const flips = fc.array(fc.tuple(fc.nat(REQUEST.length - 1), fc.nat(255)), { maxLength: 8 });
+    const frames = fc.constantFrom(REQUEST, REQUEST6);
     fc.assert(
-      fc.property(flips, fc.nat(REQUEST.length), (changes, length) => {
-        decodeFrame(changed(REQUEST, ...changes).subarray(0, length));
+      fc.property(frames, flips, fc.nat(REQUEST6.length), (frame, changes, length) => {
+        decodeFrame(changed(frame, ...changes).subarray(0, length));
       }),
     );
     fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => void decodeFrame(bytes)));
@@ -102,6 +127,14 @@ describe("formatVxlanPing", () => {
     expect(formatVxlanPing(outer, echo, noon + 0.456)).toBe(
       "12:00:01.123456 IP 192.0.2.1.32861 > 192.0.2.2.8472: VXLAN, flags [I] (0x08), vni 1: " +
         "IP 10.244.84.2 > 10.244.18.2: ICMP echo request, id 20102, seq 1, length 64",
+    );
+  });
+
+  test("prints what tcpdump would of IPv6", () => {
+    const six = decodeFrame(REQUEST6);
+    expect(six?.outer && formatVxlanPing(six.outer, six.echo, noon)).toBe(
+      "12:00:01.123000 IP6 2001:db8::1.60972 > 2001:db8::2.8472: VXLAN, flags [I] (0x08), vni 1: " +
+        "IP6 fd00:10:244:61::2 > fd00:10:244:23::2: ICMP6, echo request, id 1379, seq 1, length 64",
     );
   });
 

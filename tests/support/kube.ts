@@ -102,22 +102,23 @@ export class KubeCluster implements AsyncDisposable {
     this.#port = place === undefined ? freePort() : 6443;
     this.#relay = place && new TcpRelay(this.#port, place);
     this.#trust(files.authority.ca);
-    const dualStack = this.#options.dualStack ? ["--feature-gates=IPv6DualStack=true"] : [];
     const settings = {
       etcdUrl: this.#etcd.endpoint,
       address: this.#address,
       port: this.#port,
       advertiseAddress: place === undefined ? "192.0.2.1" : this.#address,
       folder: folder.at("certificates"),
+      serviceCIDR: "10.96.0.0/16",
+      dualStack: this.#options.dualStack ?? false,
       ...files,
     };
-    await this.#run("kube-apiserver", [...apiServerArguments(settings), ...dualStack]);
+    await this.#run("kube-apiserver", apiServerArguments(settings));
     await this.serving();
     await this.#makeAccount();
     if (clusterCIDR === undefined) return;
     const kubeconfig = await this.kubeconfig({ token: ADMIN });
     const controllers = { kubeconfig, clusterCIDR, folder: folder.at("certificates") };
-    await this.#run("kube-controller-manager", [...controllerManagerArguments(controllers), ...dualStack]);
+    await this.#run("kube-controller-manager", controllerManagerArguments(controllers));
   }
 
   async #run(name: KubeCommand, args: readonly string[]): Promise<void> {

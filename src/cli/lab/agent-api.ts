@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import { parsed } from "../../config/schema.ts";
 import { parseAddress } from "../../net/address.ts";
+import type { PerFamily } from "../../net/family.ts";
 
 /** The HTTP interface of one agent, over its Unix socket. */
 
@@ -14,20 +15,24 @@ const FamilySchema = v.object({
   vtepMAC: v.string(),
 });
 const StateSchema = v.object({
-  lease: v.nullable(v.object({ ipv4: v.optional(FamilySchema) })),
+  lease: v.nullable(v.object({ ipv4: v.optional(FamilySchema), ipv6: v.optional(FamilySchema) })),
   leases: v.array(v.unknown()),
   reconcile: v.object({ settled: v.boolean() }),
+  rules: v.object({ backend: v.nullable(v.string()) }),
 });
 
 /** An agent's own lease in one family, as /debug/state shows it. */
 export type LeaseView = v.InferOutput<typeof FamilySchema>;
 
 export interface AgentState {
-  readonly lease: LeaseView | undefined;
+  /** its own lease */
+  readonly leases: PerFamily<LeaseView>;
   /** leases of the whole network that the agent knows */
   readonly leaseCount: number;
   /** the kernel is as the leases ask for */
   readonly settled: boolean;
+  /** what its rules are written by; undefined before there were any */
+  readonly rules: string | undefined;
 }
 
 /** Asks an agent. Whatever the body's encoding is, it is handed on as it came. */
@@ -55,6 +60,12 @@ export async function unreadyReasons(socket: string, signal: AbortSignal): Promi
 /** @throws while it does not answer */
 export async function agentState(socket: string, signal: AbortSignal): Promise<AgentState> {
   const { body } = await askJson(socket, "/debug/state", signal);
-  const { lease, leases, reconcile } = v.parse(StateSchema, body);
-  return { lease: lease?.ipv4, leaseCount: leases.length, settled: reconcile.settled };
+  const { lease, leases, reconcile, rules } = v.parse(StateSchema, body);
+  const { ipv4, ipv6 } = lease ?? {};
+  return {
+    leases: { ...(ipv4 && { 4: ipv4 }), ...(ipv6 && { 6: ipv6 }) },
+    leaseCount: leases.length,
+    settled: reconcile.settled,
+    rules: rules.backend ?? undefined,
+  };
 }

@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { familiesOf, type PerFamily } from "../../net/family.ts";
 import { agentState, type LeaseView, unreadyReasons } from "./agent-api.ts";
 import { type Child, childBecomes, startChild } from "./child.ts";
 import { inside } from "./command.ts";
@@ -22,6 +23,14 @@ function ownCommand(): string[] {
   return [existsSync(process.execPath) ? process.execPath : `/proc/${process.pid}/exe`];
 }
 
+/** What an agent has made of its node. */
+interface ReadyAgent {
+  /** the node's lease */
+  readonly leases: PerFamily<LeaseView>;
+  /** what its rules are written by, such as `iptables-nft` */
+  readonly rules: string;
+}
+
 /** The command line of a node's agent. */
 function agentCommand(node: LabNode, plan: LabPlan): string[] {
   return inside(node.namespace, [
@@ -29,6 +38,7 @@ function agentCommand(node: LabNode, plan: LabPlan): string[] {
     ...leaseFlags(plan.lease, plan.netConf.path),
     `--subnet-file=${node.subnetFile}`,
     "--iface=eth0",
+    "--ip-masq",
     `--debug-addr=unix:${node.debugSocket}`,
   ]);
 }
@@ -49,20 +59,21 @@ export function startAgents(plan: LabPlan): Agent[] {
 
 /**
  * Waits until an agent is ready, knows all nodes' leases and has programmed them.
- * @returns the node's lease
  * @throws ChildError with the node and why it is not ready
  */
-export async function agentReady(agent: Agent, nodeCount: number, signal: AbortSignal): Promise<LeaseView> {
+export async function agentReady(agent: Agent, nodeCount: number, signal: AbortSignal): Promise<ReadyAgent> {
   const patience = PATIENCE_MS + PATIENCE_PER_NODE_MS * nodeCount;
-  const { debugSocket } = agent.node;
+  const { debugSocket, addresses } = agent.node;
   await childBecomes("ready", agent, patience, signal, async () => {
     const reasons = await unreadyReasons(debugSocket, signal);
     return reasons.length === 0 ? { value: true } : { lacks: reasons.join("; ") };
   });
   return childBecomes("at one with its peers", agent, patience, signal, async () => {
-    const { lease, leaseCount, settled } = await agentState(debugSocket, signal);
-    if (lease === undefined) return { lacks: "it has no IPv4 lease" };
+    const { leases, leaseCount, settled, rules } = await agentState(debugSocket, signal);
+    const missing = familiesOf(addresses).filter((family) => leases[family] === undefined);
+    if (missing.length > 0) return { lacks: `it has no IPv${missing[0]} lease` };
     if (leaseCount < nodeCount) return { lacks: `it knows ${leaseCount} of ${nodeCount} leases` };
-    return settled ? { value: lease } : { lacks: "the kernel is not as it should be" };
+    if (rules === undefined) return { lacks: "it has made no rules" };
+    return settled ? { value: { leases, rules } } : { lacks: "the kernel is not as it should be" };
   });
 }

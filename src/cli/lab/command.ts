@@ -13,6 +13,7 @@ const PACKAGES = {
   ip: "iproute2",
   ping: "iputils-ping",
   nsenter: "util-linux",
+  iptables: "iptables",
   openssl: "openssl",
   xz: "xz-utils",
 } as const;

@@ -1,4 +1,5 @@
-import type { Address } from "../../net/address.ts";
+import { type Address, familyOf } from "../../net/address.ts";
+import { FAMILIES, type PerFamily } from "../../net/family.ts";
 import { decodeFrame, formatVxlanPing } from "./vxlan-packet.ts";
 
 /** One end of a pair: a pod's address, and that of its node on the underlay. */
@@ -12,15 +13,16 @@ export class OverlayEvidence {
   readonly #publicIPs: ReadonlyMap<Address, Address>;
   readonly #missing: Set<string>;
   #bare = false;
-  #line: string | undefined;
+  readonly #lines: PerFamily<string> = {};
 
   constructor(endpoints: readonly Endpoint[]) {
     this.#publicIPs = new Map(endpoints.map(({ podAddress, publicIP }) => [podAddress, publicIP]));
     const pods = [...this.#publicIPs.keys()];
-    this.#missing = new Set(pods.flatMap((from) => pods.filter((to) => to !== from).map((to) => pairKey(from, to))));
+    const peersOf = (from: Address) => pods.filter((to) => to !== from && familyOf(to) === familyOf(from));
+    this.#missing = new Set(pods.flatMap((from) => peersOf(from).map((to) => pairKey(from, to))));
   }
 
-  /** @param time tells when the frame came in, in milliseconds since the epoch; asked only for the one that is shown */
+  /** @param time tells when the frame came in, in milliseconds since the epoch; asked only for one that is shown */
   observe(frame: Uint8Array, time: () => number): void {
     const seen = decodeFrame(frame);
     if (seen?.echo.kind !== "request") return;
@@ -31,7 +33,7 @@ export class OverlayEvidence {
       this.#bare = true;
     } else if (seen.outer.source === from && seen.outer.destination === to) {
       this.#missing.delete(pairKey(seen.echo.source, seen.echo.destination));
-      this.#line ??= formatVxlanPing(seen.outer, seen.echo, time());
+      this.#lines[familyOf(seen.echo.source)] ??= formatVxlanPing(seen.outer, seen.echo, time());
     }
   }
 
@@ -40,9 +42,10 @@ export class OverlayEvidence {
     return this.#missing.size === 0 && !this.#bare;
   }
 
-  /** The first request seen in VXLAN, as tcpdump would print it. */
-  get line(): string | undefined {
-    return this.#line;
+  /** Of each family the first request seen in VXLAN, as tcpdump would print it, on a line of its own. */
+  get lines(): string | undefined {
+    const lines = FAMILIES.flatMap((family) => this.#lines[family] ?? []);
+    return lines.length === 0 ? undefined : lines.join("\n");
   }
 }
 

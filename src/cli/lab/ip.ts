@@ -1,3 +1,5 @@
+import { type Address, familyOf } from "../../net/address.ts";
+import { ADDRESS_BITS } from "../../net/family.ts";
 import { run, tool } from "./command.ts";
 
 interface IpOptions {
@@ -21,6 +23,18 @@ export async function ip(commands: readonly string[], { namespace, force, signal
   );
   if (result.code === 0 || force) return;
   throw new Error(describeBatchFailure(commands, result.stderr, namespace));
+}
+
+/**
+ * The command that gives an interface an address which can be used at once.
+ * @param length bits of its prefix
+ */
+export function addressCommand(address: Address, length: number, device: string): string {
+  // Nobody looks for duplicates of the address first, which takes IPv6 a second or two.
+  const [options] = familyOf(address) === 6 ? ["nodad"] : length < ADDRESS_BITS[4] ? ["broadcast +"] : [];
+  return ["address add", `${address}/${length}`, ...(options === undefined ? [] : [options]), `dev ${device}`].join(
+    " ",
+  );
 }
 
 /** @param stderr of `ip -batch`: the reason, then `Command failed -:LINE` */

@@ -1,11 +1,13 @@
 import { styleText } from "node:util";
 import { describeError } from "../../base/errors.ts";
+import { mapFamilies } from "../../net/family.ts";
 import { hasCode } from "../error-code.ts";
 import { agentReady, startAgents } from "./agents.ts";
 import { type Child, ChildError, restartLine } from "./child.ts";
 import { InterruptedError, Interrupts } from "./interrupts.ts";
 import { makeLabFolder } from "./lab-folder.ts";
 import { type LabOptions, labHelp, parseLabOptions } from "./options.ts";
+import { probeOutside } from "./outside.ts";
 import { probePairs, type Station } from "./pairs.ts";
 import { inParallel } from "./parallel.ts";
 import { type LabPlan, planLab } from "./plan.ts";
@@ -91,28 +93,32 @@ async function showLab(
   say("starting an agent in each node");
   const agents = startAgents(plan);
   const live = await inParallel(agents, { signal }, async (agent, either) => {
-    const lease = await agentReady(agent, agents.length, either);
-    return { node: agent.node, lease, debugURL: open.use(new AgentProxy(agent.node)).url };
+    const { leases, rules } = await agentReady(agent, agents.length, either);
+    return { node: agent.node, leases, rules, debugURL: open.use(new AgentProxy(agent.node)).url };
   });
   open.use(watchChildren([...source.children, ...agents]));
 
   say("attaching a pod to each node");
-  const stations = await inParallel(
-    live,
-    { signal },
-    async ({ node, lease: { publicIP } }, either): Promise<Station> => {
-      const podAddress = await attachPod(node, either);
-      return { name: node.name, podNamespace: node.podNamespace, podAddress, publicIP };
-    },
-  );
+  const stations = await inParallel(live, { signal }, async ({ node, leases }, either): Promise<Station> => {
+    const addresses = await attachPod(node, either);
+    const families = mapFamilies(leases, ({ subnet, publicIP }, family) => {
+      const podAddress = addresses[family];
+      return podAddress && { podAddress, subnet, publicIP };
+    });
+    return { node, families };
+  });
 
   say(`pinging every pod from every other: ${stations.length * (stations.length - 1)} pairs`);
+  const probe = await probePairs(stations, plan.switchNamespace, signal);
+  say("pinging the outside from every pod, and every pod from the outside");
   const report: LabReport = {
     lease: source.report,
-    nodes: live.map(({ node: { name }, lease: { subnet, publicIP, vtepMAC }, debugURL }) => {
-      return { name, subnet, publicIP, vtepMAC, debugURL };
+    nodes: live.map(({ node: { name }, leases, rules, debugURL }) => {
+      const families = Object.values(mapFamilies(leases, (lease, family) => ({ family, ...lease })));
+      return { name, families, rules, debugURL };
     }),
-    ...(await probePairs(stations, plan.switchNamespace, signal)),
+    ...probe,
+    outside: await probeOutside(stations, plan.outside, signal),
   };
   await print(options.output === "json" ? reportJson(report) : reportText(report, paintStdout));
   if (!options.once) await stay(plan, signal);

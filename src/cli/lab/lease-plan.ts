@@ -1,4 +1,5 @@
 import { type Address, familyOf } from "../../net/address.ts";
+import { FAMILIES, type PerFamily } from "../../net/family.ts";
 import { labPath } from "./lab-folder.ts";
 
 /** Where the agents of a lab keep their leases. */
@@ -11,7 +12,14 @@ export interface LabHost {
   /** network namespace */
   readonly namespace: string;
   /** of eth0, on the underlay */
-  readonly address: Address;
+  readonly addresses: PerFamily<Address>;
+}
+
+/** The address that a machine's servers listen on: IPv4 if it has that. */
+export function mainAddress({ name, addresses }: LabHost): Address {
+  const [address] = FAMILIES.flatMap((family) => addresses[family] ?? []);
+  if (address === undefined) throw new TypeError(`${name} has no address`);
+  return address;
 }
 
 export interface EtcdPlan {
@@ -27,8 +35,10 @@ export interface KubePlan {
   readonly folder: string;
   readonly port: number;
   readonly url: string;
-  /** what Nodes get their podCIDRs from */
+  /** what Nodes get their podCIDRs from: one network, or one of each family, separated by a comma */
   readonly clusterCIDR: string;
+  /** of services, which the lab has none of; of the family of the server's address, as the API server wants it */
+  readonly serviceCIDR: string;
   /** with the rights of flannel's account */
   readonly agentKubeconfig: string;
   /** with all rights: of the controllers, and of whoever looks inside, on this machine */
@@ -45,19 +55,23 @@ export type LeasePlan =
   | { readonly kind: "etcd"; readonly host: LabHost; readonly etcd: EtcdPlan }
   | { readonly kind: "kube"; readonly host: LabHost; readonly etcd: EtcdPlan; readonly kube: KubePlan };
 
-/** @param host where the servers run, if the kind has any */
-export function planLease(kind: LeaseKind, id: string, host: LabHost, podNetwork: string): LeasePlan {
+/**
+ * @param host where the servers run, if the kind has any
+ * @param podNetworks in CIDR notation, one of each family
+ */
+export function planLease(kind: LeaseKind, id: string, host: LabHost, podNetworks: readonly string[]): LeasePlan {
   switch (kind) {
     case "embedded":
       return { kind, store: labPath(id, "leases.db") };
     case "etcd":
       return { kind, host, etcd: planEtcd(id, host) };
     case "kube":
-      return { kind, host, etcd: planEtcd(id, host), kube: planKube(id, host, podNetwork) };
+      return { kind, host, etcd: planEtcd(id, host), kube: planKube(id, host, podNetworks) };
   }
 }
 
-function planEtcd(id: string, { address }: LabHost): EtcdPlan {
+function planEtcd(id: string, host: LabHost): EtcdPlan {
+  const address = mainAddress(host);
   return {
     dataDir: labPath(id, "etcd"),
     clientUrl: urlOf("http", address, 2379),
@@ -66,13 +80,15 @@ function planEtcd(id: string, { address }: LabHost): EtcdPlan {
   };
 }
 
-function planKube(id: string, { address }: LabHost, clusterCIDR: string): KubePlan {
+function planKube(id: string, host: LabHost, podNetworks: readonly string[]): KubePlan {
+  const address = mainAddress(host);
   const port = 6443;
   return {
     folder: labPath(id, "kube"),
     port,
     url: urlOf("https", address, port),
-    clusterCIDR,
+    clusterCIDR: podNetworks.join(","),
+    serviceCIDR: familyOf(address) === 6 ? "fd00:10:96::/112" : "10.96.0.0/16",
     agentKubeconfig: labPath(id, "agent.kubeconfig"),
     serverKubeconfig: labPath(id, "kube", "controllers.kubeconfig"),
     adminKubeconfig: labPath(id, "admin.kubeconfig"),

@@ -4,7 +4,7 @@ import { UsageError } from "../../base/errors.ts";
 import { nearest } from "../../config/nearest.ts";
 import { mustBe, parsed } from "../../config/schema.ts";
 import { LEASE_KINDS } from "./lease-plan.ts";
-import type { LabShape } from "./plan.ts";
+import { FAMILY_SET_NAMES, type LabShape, RULES_MODES } from "./plan.ts";
 
 export interface LabOptions extends LabShape {
   /** end by itself after the report */
@@ -43,7 +43,17 @@ const OPTIONS = {
     usage: "where leases are: embedded (if not given), etcd or kube",
     schema: v.optional(v.picklist(LEASE_KINDS, mustBe("embedded, etcd or kube")), "embedded"),
   },
-  once: { usage: "end by itself; exit code 0 only if every pair reached", schema: ON },
+  family: {
+    value: "FAMILY",
+    usage: "the pods' addresses: 4 (if not given), 6, or 46 for both",
+    schema: v.optional(v.picklist(FAMILY_SET_NAMES, mustBe("4, 6 or 46")), "4"),
+  },
+  rules: {
+    value: "MODE",
+    usage: "masquerade and forward by iptables (if not given) or nft",
+    schema: v.optional(v.picklist(RULES_MODES, mustBe("iptables or nft")), "iptables"),
+  },
+  once: { usage: "end by itself; exit code 0 only if all was reached", schema: ON },
   output: {
     short: "o",
     value: "FORMAT",
@@ -59,6 +69,8 @@ const NAMES = Object.keys(OPTIONS).filter(isOption);
 const SCHEMA: v.GenericSchema<unknown, LabOptions> = v.object({
   nodes: OPTIONS.nodes.schema,
   lease: OPTIONS.lease.schema,
+  family: OPTIONS.family.schema,
+  rules: OPTIONS.rules.schema,
   once: OPTIONS.once.schema,
   output: OPTIONS.output.schema,
   help: OPTIONS.help.schema,
@@ -131,7 +143,9 @@ export function labHelp(): string {
 
 Brings up a VXLAN overlay on this machine and shows that it works. Each node is
 a network namespace with an agent in it, and has one pod; every pod is pinged
-from every other. The host's own network stays as it is. Needs root.
+from every other, and from and to a host outside, behind the nodes' gateway,
+which has to see the node's address instead of the pod's, while the pod sees the
+outside's own. The host's own network stays as it is. Needs root.
 
 With --lease etcd or kube the agents keep their leases in the real thing, which
 runs on the lab's switch, in a network namespace of its own: etcd, or etcd with
@@ -146,14 +160,17 @@ Examples:
   tartan lab                             three nodes; stays until Ctrl-C
   tartan lab --nodes 5 --once            five nodes; ends by itself
   tartan lab --lease kube                with Kubernetes; prints its kubeconfig
+  tartan lab --family 46 --rules nft     pods with IPv4 and IPv6, nftables
   tartan lab --once -o json | jq .pairs  the result for a program
 
 While a lab stays (ID and ports are in what it prints):
   curl http://127.0.0.1:PORT/debug/state
   ip netns exec tartan-lab-ID-n1 ip route flush dev flannel.1
   ip netns exec tartan-lab-ID-pod1 ping ADDRESS   (.2 of another node's subnet)
+  ip netns exec tartan-lab-ID-n1 nft list ruleset
 
-Exit code: 0 every pair reached and was seen in VXLAN, 1 not so or no lab could
-be made, 2 wrong options, 130 or 143 interrupted before the report.
+Exit code: 0 every pair reached and was seen in VXLAN, and so was the outside by
+the right addresses; 1 not so or no lab could be made, 2 wrong options, 130 or
+143 interrupted before the report.
 `;
 }

@@ -1,20 +1,21 @@
-import { PacketCapture } from "../../ffi/packet-capture.ts";
 import type { Address } from "../../net/address.ts";
-import { namespacePath } from "./command.ts";
+import { type Family, familiesOf, type PerFamily } from "../../net/family.ts";
+import { watchFrames } from "./capture.ts";
 import { OverlayEvidence } from "./evidence.ts";
 import { inParallel } from "./parallel.ts";
-import { type PingSummary, ping } from "./ping.ts";
-
-/** How many pings run at a time; each lasts half a second and does next to nothing. */
-const PINGS_AT_A_TIME = 24;
-const CAPTURE_POLL_MS = 10;
+import { PINGS_AT_A_TIME, type PingSummary, ping } from "./ping.ts";
+import type { LabNode } from "./plan.ts";
 
 /** A pod as the pings see it. */
 export interface Station {
-  /** of its node */
-  readonly name: string;
-  readonly podNamespace: string;
+  readonly node: LabNode;
+  readonly families: PerFamily<StationFamily>;
+}
+
+interface StationFamily {
   readonly podAddress: Address;
+  /** of its node, in CIDR notation */
+  readonly subnet: string;
   /** of its node, on the underlay */
   readonly publicIP: Address;
 }
@@ -22,13 +23,14 @@ export interface Station {
 export interface PairResult extends PingSummary {
   readonly from: string;
   readonly to: string;
+  readonly family: Family;
 }
 
 export interface Probe {
   readonly pairs: readonly PairResult[];
   /** every pair was seen in VXLAN between the switch's ports, and none outside of it */
   readonly encapsulated: boolean;
-  /** one of the packets, as tcpdump would print it */
+  /** one of the packets of each family, as tcpdump would print it */
   readonly capture: string | undefined;
 }
 
@@ -38,22 +40,24 @@ export async function probePairs(
   switchNamespace: string,
   signal: AbortSignal,
 ): Promise<Probe> {
-  const evidence = new OverlayEvidence(stations);
-  using capture = new PacketCapture(namespacePath(switchNamespace));
-  const look = () => {
-    for (const frame of capture.frames()) evidence.observe(frame, () => capture.timeOfLast());
-  };
-  const timer = setInterval(look, CAPTURE_POLL_MS);
-  try {
-    const ordered = stations.flatMap((from) => stations.filter((to) => to !== from).map((to) => ({ from, to })));
-    const pairs = await inParallel(ordered, { limit: PINGS_AT_A_TIME, signal }, async ({ from, to }, either) => ({
-      from: from.name,
-      to: to.name,
-      ...(await ping(from.podNamespace, to.podAddress, either)),
-    }));
-    look();
-    return { pairs, encapsulated: evidence.encapsulated, capture: evidence.line };
-  } finally {
-    clearInterval(timer);
-  }
+  const evidence = new OverlayEvidence(stations.flatMap(({ families }) => Object.values(families)));
+  using watch = watchFrames([switchNamespace], (frame, time) => evidence.observe(frame, time));
+  const pairs = await inParallel(pairsOf(stations), { limit: PINGS_AT_A_TIME, signal }, async (pair, either) => {
+    const { from, to, family, address } = pair;
+    return { from: from.name, to: to.name, family, ...(await ping(from.podNamespace, address, either)) };
+  });
+  watch.look();
+  return { pairs, encapsulated: evidence.encapsulated, capture: evidence.lines };
+}
+
+/** Every pod with every other, in each family. */
+function pairsOf(stations: readonly Station[]) {
+  return stations.flatMap(({ node: from }) =>
+    stations.flatMap(({ node: to, families }) =>
+      familiesOf(from === to ? {} : families).flatMap((family) => {
+        const address = families[family]?.podAddress;
+        return address === undefined ? [] : [{ from, to, family, address }];
+      }),
+    ),
+  );
 }

@@ -1,47 +1,38 @@
 import { readFileSync } from "node:fs";
-import * as v from "valibot";
-import { parsed } from "../../config/schema.ts";
+import { parseSubnetEnv } from "../../config/subnet-env.ts";
 import type { Address } from "../../net/address.ts";
-import { makePrefix, nthAddress, splitCidr } from "../../net/prefix.ts";
-import { ip } from "./ip.ts";
+import { mapFamilies, type PerFamily } from "../../net/family.ts";
+import { nthAddress, type Prefix } from "../../net/prefix.ts";
+import { addressCommand, ip } from "./ip.ts";
 import type { LabNode } from "./plan.ts";
 
 /** A node's slice of the pod network, as its subnet.env tells it. */
-export interface PodNetwork {
-  /** of the node's bridge */
-  readonly gateway: Address;
-  /** bits of the prefix */
-  readonly length: number;
+interface PodNetwork {
+  readonly subnets: PerFamily<Prefix>;
   /** bytes */
   readonly mtu: number;
 }
 
-const SubnetEnvSchema = v.object({
-  FLANNEL_SUBNET: parsed(splitCidr, "an address with a prefix length"),
-  FLANNEL_MTU: parsed((text) => (/^[1-9]\d{2,5}$/.test(text) ? Number(text) : undefined), "a number of bytes"),
-});
-
-/** @throws Error that names the line's key */
-export function parseSubnetEnv(text: string): PodNetwork {
-  const entries = text
-    .split("\n")
-    .map((line) => [line.split("=", 1)[0] ?? "", line.slice(line.indexOf("=") + 1).trim()]);
-  const result = v.safeParse(SubnetEnvSchema, Object.fromEntries(entries));
-  if (!result.success) throw new Error(`${v.getDotPath(result.issues[0])} ${result.issues[0].message}`);
-  const { FLANNEL_SUBNET: subnet, FLANNEL_MTU: mtu } = result.output;
-  return { gateway: subnet.address, length: subnet.length, mtu };
+/** of the node's bridge */
+function gatewayIn(subnet: Prefix): Address {
+  return nthAddress(subnet, 1n);
 }
 
 /** The pod's address: the first after the bridge's. */
-export function podAddress({ gateway, length }: PodNetwork): Address {
-  return nthAddress(makePrefix(gateway, length), 2n);
+export function podAddressIn(subnet: Prefix): Address {
+  return nthAddress(subnet, 2n);
+}
+
+function addAddresses({ subnets }: PodNetwork, addressIn: (subnet: Prefix) => Address, device: string): string[] {
+  return Object.values(mapFamilies(subnets, (subnet) => addressCommand(addressIn(subnet), subnet.length, device)));
 }
 
 /** `ip` commands for the node's namespace: a bridge with the pod's veth, as a CNI plugin makes it. */
-function bridgeCommands({ podNamespace }: LabNode, { gateway, length, mtu }: PodNetwork): string[] {
+function bridgeCommands({ podNamespace }: LabNode, network: PodNetwork): string[] {
+  const { mtu } = network;
   return [
     `link add cni0 mtu ${mtu} type bridge`,
-    `address add ${gateway}/${length} broadcast + dev cni0`,
+    ...addAddresses(network, gatewayIn, "cni0"),
     "link set cni0 up",
     `link add pod mtu ${mtu} type veth peer name eth0 mtu ${mtu} netns ${podNamespace}`,
     "link set pod master cni0 up",
@@ -50,23 +41,24 @@ function bridgeCommands({ podNamespace }: LabNode, { gateway, length, mtu }: Pod
 
 /** `ip` commands for the pod's namespace. */
 function podCommands(network: PodNetwork): string[] {
+  const routes = mapFamilies(network.subnets, (subnet) => `route add default via ${gatewayIn(subnet)} dev eth0`);
   return [
     "link set lo up",
-    `address add ${podAddress(network)}/${network.length} broadcast + dev eth0`,
+    ...addAddresses(network, podAddressIn, "eth0"),
     "link set eth0 up",
-    `route add default via ${network.gateway} dev eth0`,
+    ...Object.values(routes),
   ];
 }
 
 /**
- * Attaches the node's pod to the subnet that its subnet.env names.
- * @returns the pod's address
+ * Attaches the node's pod to the subnets that its subnet.env names.
+ * @returns the pod's addresses
  */
-export async function attachPod(node: LabNode, signal: AbortSignal): Promise<Address> {
+export async function attachPod(node: LabNode, signal: AbortSignal): Promise<PerFamily<Address>> {
   const network = readPodNetwork(node);
   await ip(bridgeCommands(node, network), { namespace: node.namespace, signal });
   await ip(podCommands(network), { namespace: node.podNamespace, signal });
-  return podAddress(network);
+  return mapFamilies(network.subnets, podAddressIn);
 }
 
 function readPodNetwork({ subnetFile }: LabNode): PodNetwork {

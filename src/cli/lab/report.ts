@@ -1,5 +1,8 @@
+import type { Family } from "../../net/family.ts";
 import type { LeaseKind } from "./lease-plan.ts";
+import type { OutsideResult } from "./outside.ts";
 import type { PairResult } from "./pairs.ts";
+import type { PingSummary } from "./ping.ts";
 import { table } from "./table.ts";
 
 /** What a lab found. */
@@ -8,8 +11,9 @@ export interface LabReport {
   readonly nodes: readonly NodeReport[];
   readonly pairs: readonly PairResult[];
   readonly encapsulated: boolean;
-  /** a packet on the switch, as tcpdump would print it */
+  /** a packet of each family on the switch, as tcpdump would print it, each on a line */
   readonly capture: string | undefined;
+  readonly outside: readonly OutsideResult[];
 }
 
 /** Where the agents' leases are. */
@@ -23,23 +27,36 @@ export interface LeaseReport {
 
 export interface NodeReport {
   readonly name: string;
+  /** IPv4 first */
+  readonly families: readonly NodeFamily[];
+  /** what masquerades and forwards, such as `iptables-nft` */
+  readonly rules: string;
+  readonly debugURL: string;
+}
+
+interface NodeFamily {
+  readonly family: Family;
   readonly subnet: string;
   readonly publicIP: string;
   readonly vtepMAC: string;
-  readonly debugURL: string;
 }
 
 /** Marks text for the eye; where there are no colours it returns the text as it is. */
 export type Paint = (colour: "green" | "red" | "bold", text: string) => string;
 
-/** What the lab is to show: every pair reached, through VXLAN. */
-export function succeeded({ pairs, encapsulated }: LabReport): boolean {
-  return encapsulated && pairs.every(({ received }) => received > 0);
+/** What the lab is to show: every pair reached, through VXLAN; pods and the outside reached each other as they should. */
+export function succeeded({ pairs, encapsulated, outside }: LabReport): boolean {
+  return encapsulated && pairs.every(({ received }) => received > 0) && outside.every(({ ok }) => ok);
 }
 
-/** One JSON document. */
-export function reportJson({ lease, nodes, pairs, encapsulated, capture }: LabReport): string {
-  return `${JSON.stringify({ lease, nodes, pairs, encapsulated, capture: capture ?? null }, null, 2)}\n`;
+/** One JSON document. A node's first family is at the node itself, too. */
+export function reportJson({ lease, nodes, pairs, encapsulated, capture, outside }: LabReport): string {
+  const flat = nodes.map(({ name, families, rules, debugURL }) => {
+    const [first] = families;
+    const { subnet, publicIP, vtepMAC } = first ?? {};
+    return { name, subnet, publicIP, vtepMAC, families, rules, debugURL };
+  });
+  return `${JSON.stringify({ lease, nodes: flat, pairs, encapsulated, capture: capture ?? null, outside }, null, 2)}\n`;
 }
 
 export function reportText(report: LabReport, paint: Paint): string {
@@ -48,6 +65,7 @@ export function reportText(report: LabReport, paint: Paint): string {
     headed(nodeTable(report), paint),
     [paint("bold", "LEASES"), describeSource(lease)],
     pairTable(report, paint),
+    outsideTable(report, paint),
     [paint("bold", "ON THE WIRE, BETWEEN THE NODES"), capture ?? paint("red", "no VXLAN packet was seen")],
     [
       paint("bold", "TO LOOK INSIDE, WHILE THE LAB RUNS"),
@@ -74,39 +92,68 @@ function headed([head = "", ...rows]: readonly string[], paint: Paint): string[]
 }
 
 function nodeTable({ nodes }: LabReport): string[] {
-  const titles = ["NODE", "SUBNET", "PUBLIC ADDRESS", "VTEP MAC", "DEBUG URL"].map((title) => ({ title }));
-  return table(
-    titles,
-    nodes.map(({ name, subnet, publicIP, vtepMAC, debugURL }) => [name, subnet, publicIP, vtepMAC, debugURL]),
+  const titles = ["NODE", "SUBNET", "PUBLIC ADDRESS", "VTEP MAC", "RULES", "DEBUG URL"].map((title) => ({ title }));
+  const rows = nodes.flatMap(({ name, families, rules, debugURL }) =>
+    families.map(({ subnet, publicIP, vtepMAC }, at) => [
+      name,
+      subnet,
+      publicIP,
+      vtepMAC,
+      ...(at === 0 ? [rules, debugURL] : []),
+    ]),
   );
+  return table(titles, rows);
 }
 
+const PING_TITLES = ["SENT", "RECEIVED", "LOSS", "RTT"].map((title) => ({ title, align: "right" }) as const);
+
+function pingCells({ sent, received, rttMs }: PingSummary): string[] {
+  const loss = sent === 0 ? "-" : `${Math.round((100 * (sent - received)) / sent)} %`;
+  return [`${sent}`, `${received}`, loss, rttMs === null ? "-" : `${rttMs.toFixed(3)} ms`];
+}
+
+const ENDS = [{ title: "FROM" }, { title: "TO" }, { title: "FAMILY" }];
+
 function pairTable({ pairs }: LabReport, paint: Paint): string[] {
-  const numbers = ["SENT", "RECEIVED", "LOSS", "RTT"].map((title) => ({ title, align: "right" }) as const);
-  const rows = pairs.map(({ from, to, sent, received, rttMs }) => [
-    from,
-    to,
-    `${sent}`,
-    `${received}`,
-    sent === 0 ? "-" : `${Math.round((100 * (sent - received)) / sent)} %`,
-    rttMs === null ? "-" : `${rttMs.toFixed(3)} ms`,
-  ]);
-  const [head = "", ...lines] = table([{ title: "FROM" }, { title: "TO" }, ...numbers], rows);
-  return [
-    paint("bold", head),
-    ...lines.map((line, at) => {
-      const pair = pairs[at];
-      return pair !== undefined && pair.received < pair.sent ? paint("red", line) : line;
-    }),
-  ];
+  const rows = pairs.map((pair) => [pair.from, pair.to, `IPv${pair.family}`, ...pingCells(pair)]);
+  const bad = pairs.map(({ sent, received }) => received < sent);
+  return painted(table([...ENDS, ...PING_TITLES], rows), bad, paint);
+}
+
+function outsideTable({ outside }: LabReport, paint: Paint): string[] {
+  const rows = outside.map((one) => [...endsOf(one), `IPv${one.family}`, ...pingCells(one), one.sourceSeen ?? "-"]);
+  const bad = outside.map(({ ok, sent, received }) => !ok || received < sent);
+  return painted(table([...ENDS, ...PING_TITLES, { title: "SEEN AS" }], rows), bad, paint);
+}
+
+function endsOf({ node, direction }: OutsideResult): [from: string, to: string] {
+  return direction === "out" ? [node, "outside"] : ["outside", node];
+}
+
+function painted([head = "", ...lines]: readonly string[], bad: readonly boolean[], paint: Paint): string[] {
+  return [paint("bold", head), ...lines.map((line, at) => (bad[at] ? paint("red", line) : line))];
 }
 
 function verdict(report: LabReport): string[] {
-  const { pairs, encapsulated } = report;
-  if (succeeded(report)) return [`All ${pairs.length} pairs reached, through VXLAN.`];
-  const lost = pairs.filter(({ received }) => received === 0);
+  const { pairs, encapsulated, outside } = report;
+  if (succeeded(report)) {
+    return [
+      `All ${pairs.length} pairs reached, through VXLAN.`,
+      "Every pod reached the outside by its node's address, and the outside every pod by its own.",
+    ];
+  }
+  const describe = (from: string, to: string, family: Family) => `${from} to ${to} (IPv${family})`;
+  const lost = [
+    ...pairs.filter(({ received }) => received === 0).map(({ from, to, family }) => describe(from, to, family)),
+    ...outside.filter(({ reached }) => !reached).map((one) => describe(...endsOf(one), one.family)),
+  ];
+  const mistaken = outside.filter(({ reached, ok }) => reached && !ok);
   return [
-    ...(lost.length > 0 ? [`Not reached: ${lost.map(({ from, to }) => `${from} to ${to}`).join(", ")}.`] : []),
+    ...(lost.length > 0 ? [`Not reached: ${lost.join(", ")}.`] : []),
     ...(encapsulated ? [] : ["Not every pair was seen in VXLAN on the switch."]),
+    ...mistaken.map(
+      (one) =>
+        `${describe(...endsOf(one), one.family)} was seen as ${one.sourceSeen ?? "nothing"} instead of ${one.sourceWanted}.`,
+    ),
   ];
 }

@@ -1,21 +1,26 @@
-import { type Address, addressFromBytes } from "../../net/address.ts";
+import { type Address, addressFromBytes, familyOf } from "../../net/address.ts";
+import { ADDRESS_BITS, type Family } from "../../net/family.ts";
 
-/** Reading of Ethernet frames down to an ICMP echo, bare or inside of VXLAN. Pure; IPv4 only. */
+/** Reading of Ethernet frames down to an ICMP echo, bare or inside of VXLAN, over IPv4 or IPv6. Pure. */
 
 /** flannel's port, which is Linux's own default; IANA's is 4789. */
 const VXLAN_PORT = 8472;
 const ETHERNET_BYTES = 14;
 const ETHERTYPE_IPV4 = 0x0800;
-const PROTOCOL_ICMP = 1;
+const ETHERTYPE_IPV6 = 0x86dd;
+const IPV6_HEADER_BYTES = 40;
 const PROTOCOL_UDP = 17;
 const UDP_BYTES = 8;
 const VXLAN_BYTES = 8;
 /** the flag that says that the VNI is valid (RFC 7348) */
 const VXLAN_FLAG_VNI = 0x08;
-const ICMP_ECHO_REPLY = 0;
-const ICMP_ECHO_REQUEST = 8;
+/** By family: the protocol's number, and the types of an echo (RFC 792, RFC 4443). */
+const ICMP: Readonly<Record<Family, { protocol: number; request: number; reply: number }>> = {
+  4: { protocol: 1, request: 8, reply: 0 },
+  6: { protocol: 58, request: 128, reply: 129 },
+};
 
-/** An ICMP echo (RFC 792). */
+/** An ICMP echo. */
 export interface Echo {
   readonly source: Address;
   readonly destination: Address;
@@ -36,7 +41,7 @@ export interface VxlanOuter {
   readonly vni: number;
 }
 
-interface Ipv4Packet {
+interface IpPacket {
   readonly source: Address;
   readonly destination: Address;
   readonly protocol: number;
@@ -45,42 +50,64 @@ interface Ipv4Packet {
 
 /** @returns the echo in a frame, and what is around it if that is VXLAN; undefined for all other frames */
 export function decodeFrame(frame: Uint8Array): { echo: Echo; outer?: VxlanOuter } | undefined {
-  const packet = ipv4In(new DataView(frame.buffer, frame.byteOffset, frame.byteLength));
+  const packet = packetIn(new DataView(frame.buffer, frame.byteOffset, frame.byteLength));
   if (packet === undefined) return undefined;
   const bare = echoIn(packet);
   if (bare !== undefined) return { echo: bare };
   const vxlan = vxlanIn(packet);
-  const inner = vxlan && ipv4In(vxlan.frame);
+  const inner = vxlan && packetIn(vxlan.frame);
   const echo = inner && echoIn(inner);
   return vxlan && echo && { echo, outer: vxlan.outer };
 }
 
-/** The IPv4 packet in an Ethernet frame; none for a fragment that is not the first. */
-function ipv4In(frame: DataView): Ipv4Packet | undefined {
-  if (frame.byteLength < ETHERNET_BYTES + 20 || frame.getUint16(12) !== ETHERTYPE_IPV4) return undefined;
+/** The IP packet in an Ethernet frame. */
+function packetIn(frame: DataView): IpPacket | undefined {
+  if (frame.byteLength < ETHERNET_BYTES) return undefined;
+  const type = frame.getUint16(12);
   const packet = tail(frame, ETHERNET_BYTES);
+  if (type === ETHERTYPE_IPV4) return ipv4In(packet);
+  return type === ETHERTYPE_IPV6 ? ipv6In(packet) : undefined;
+}
+
+/** None for a fragment that is not the first. */
+function ipv4In(packet: DataView): IpPacket | undefined {
+  if (packet.byteLength < 20) return undefined;
   const headerBytes = (packet.getUint8(0) & 0x0f) * 4;
   const totalBytes = packet.getUint16(2);
   const fragmentOffset = packet.getUint16(6) & 0x1fff;
   const sound = packet.getUint8(0) >> 4 === 4 && headerBytes >= 20 && totalBytes >= headerBytes;
   if (!sound || totalBytes > packet.byteLength || fragmentOffset !== 0) return undefined;
   return {
-    source: addressAt(packet, 12),
-    destination: addressAt(packet, 16),
+    source: addressAt(packet, 12, 4),
+    destination: addressAt(packet, 16, 4),
     protocol: packet.getUint8(9),
     // A short frame is padded: the packet's own length counts.
     payload: new DataView(packet.buffer, packet.byteOffset + headerBytes, totalBytes - headerBytes),
   };
 }
 
-function echoIn({ source, destination, protocol, payload }: Ipv4Packet): Echo | undefined {
-  if (protocol !== PROTOCOL_ICMP || payload.byteLength < 8) return undefined;
+/** Extension headers are not gone through: neither a ping nor VXLAN has any. */
+function ipv6In(packet: DataView): IpPacket | undefined {
+  if (packet.byteLength < IPV6_HEADER_BYTES || packet.getUint8(0) >> 4 !== 6) return undefined;
+  const payloadBytes = packet.getUint16(4);
+  if (IPV6_HEADER_BYTES + payloadBytes > packet.byteLength) return undefined;
+  return {
+    source: addressAt(packet, 8, 6),
+    destination: addressAt(packet, 24, 6),
+    protocol: packet.getUint8(6),
+    payload: new DataView(packet.buffer, packet.byteOffset + IPV6_HEADER_BYTES, payloadBytes),
+  };
+}
+
+function echoIn({ source, destination, protocol, payload }: IpPacket): Echo | undefined {
+  const icmp = ICMP[familyOf(source)];
+  if (protocol !== icmp.protocol || payload.byteLength < 8) return undefined;
   const type = payload.getUint8(0);
-  if (type !== ICMP_ECHO_REQUEST && type !== ICMP_ECHO_REPLY) return undefined;
+  if (type !== icmp.request && type !== icmp.reply) return undefined;
   return {
     source,
     destination,
-    kind: type === ICMP_ECHO_REQUEST ? "request" : "reply",
+    kind: type === icmp.request ? "request" : "reply",
     id: payload.getUint16(4),
     sequence: payload.getUint16(6),
     length: payload.byteLength,
@@ -92,7 +119,7 @@ function vxlanIn({
   destination,
   protocol,
   payload,
-}: Ipv4Packet): { outer: VxlanOuter; frame: DataView } | undefined {
+}: IpPacket): { outer: VxlanOuter; frame: DataView } | undefined {
   if (protocol !== PROTOCOL_UDP || payload.byteLength < UDP_BYTES + VXLAN_BYTES) return undefined;
   const destinationPort = payload.getUint16(2);
   const flags = payload.getUint8(UDP_BYTES);
@@ -108,8 +135,8 @@ function tail(view: DataView, offset: number): DataView {
   return new DataView(view.buffer, view.byteOffset + offset, view.byteLength - offset);
 }
 
-function addressAt(view: DataView, offset: number): Address {
-  return addressFromBytes(new Uint8Array(view.buffer, view.byteOffset + offset, 4));
+function addressAt(view: DataView, offset: number, family: Family): Address {
+  return addressFromBytes(new Uint8Array(view.buffer, view.byteOffset + offset, ADDRESS_BITS[family] / 8));
 }
 
 /**
@@ -118,11 +145,13 @@ function addressAt(view: DataView, offset: number): Address {
  */
 export function formatVxlanPing(outer: VxlanOuter, echo: Echo, time: number): string {
   const flags = `0x${outer.flags.toString(16).padStart(2, "0")}`;
+  const ip = (address: Address) => (familyOf(address) === 6 ? "IP6" : "IP");
+  const what = familyOf(echo.source) === 6 ? `ICMP6, echo ${echo.kind}` : `ICMP echo ${echo.kind}`;
   return [
-    `${clock(time)} IP ${outer.source}.${outer.sourcePort} > ${outer.destination}.${outer.destinationPort}`,
+    `${clock(time)} ${ip(outer.source)} ${outer.source}.${outer.sourcePort} > ${outer.destination}.${outer.destinationPort}`,
     `VXLAN, flags [I] (${flags}), vni ${outer.vni}`,
-    `IP ${echo.source} > ${echo.destination}`,
-    `ICMP echo ${echo.kind}, id ${echo.id}, seq ${echo.sequence}, length ${echo.length}`,
+    `${ip(echo.source)} ${echo.source} > ${echo.destination}`,
+    `${what}, id ${echo.id}, seq ${echo.sequence}, length ${echo.length}`,
   ].join(": ");
 }
 

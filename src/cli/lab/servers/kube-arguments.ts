@@ -14,11 +14,19 @@ export interface ApiServerSettings {
   readonly accountKey: string;
   /** file with tokens of users, in CSV */
   readonly tokens: string;
+  readonly serviceCIDR: string;
+  /** Nodes may have podCIDRs of both families */
+  readonly dualStack: boolean;
+}
+
+/** An option until 1.22, and no name of an option any more from 1.25 on. */
+function dualStackGate(isOn: boolean): string[] {
+  return isOn ? ["--feature-gates=IPv6DualStack=true"] : [];
 }
 
 /** kube-apiserver's arguments, with TLS and RBAC, for 1.20 and later. */
 export function apiServerArguments(settings: ApiServerSettings): string[] {
-  const { etcdUrl, address, port, advertiseAddress, certificate, folder, accountKey, tokens } = settings;
+  const { etcdUrl, address, port, advertiseAddress, certificate, folder, accountKey, tokens, serviceCIDR } = settings;
   return [
     `--etcd-servers=${etcdUrl}`,
     `--secure-port=${port}`,
@@ -32,16 +40,18 @@ export function apiServerArguments(settings: ApiServerSettings): string[] {
     `--service-account-key-file=${accountKey}`,
     `--service-account-signing-key-file=${accountKey}`,
     "--service-account-issuer=https://kubernetes",
-    "--service-cluster-ip-range=10.96.0.0/16",
+    `--service-cluster-ip-range=${serviceCIDR}`,
     "--authorization-mode=Node,RBAC",
     "--allow-privileged=true",
     "--disable-admission-plugins=ServiceAccount",
+    ...dualStackGate(settings.dualStack),
   ];
 }
 
 /** kube-controller-manager's arguments, for 1.20 to 1.23, to hand out podCIDRs and do nothing else. */
 export function controllerManagerArguments(settings: {
   readonly kubeconfig: string;
+  /** one network, or one of each family, separated by a comma */
   readonly clusterCIDR: string;
   /** where it may keep files of its own */
   readonly folder: string;
@@ -55,5 +65,6 @@ export function controllerManagerArguments(settings: {
     "--leader-elect=false",
     "--port=0",
     "--secure-port=0",
+    ...dualStackGate(settings.clusterCIDR.includes(",")),
   ];
 }

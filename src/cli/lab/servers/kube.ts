@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import { type Child, childBecomes, startChild } from "../child.ts";
 import { inside, namespacePath, quote } from "../command.ts";
-import type { KubePlan, LabHost } from "../lease-plan.ts";
+import { type KubePlan, type LabHost, mainAddress } from "../lease-plan.ts";
 import type { KubeCommand, ServerPaths } from "./binaries.ts";
 import { KubeApi } from "./kube-api.ts";
 import { apiServerArguments, controllerManagerArguments } from "./kube-arguments.ts";
@@ -18,7 +18,7 @@ const NodeList = v.object({
   items: v.array(
     v.object({
       metadata: v.object({ name: v.string() }),
-      spec: v.object({ podCIDR: v.optional(v.string()) }),
+      spec: v.object({ podCIDRs: v.optional(v.array(v.string()), []) }),
     }),
   ),
 });
@@ -43,7 +43,7 @@ export class LabKubernetes {
 
   private constructor(settings: KubeSettings, files: ApiServerFiles, adminToken: string) {
     const { host, plan, open } = settings;
-    const target = { address: host.address, port: plan.port, namespace: namespacePath(host.namespace) };
+    const target = { address: mainAddress(host), port: plan.port, namespace: namespacePath(host.namespace) };
     this.#settings = settings;
     this.#files = files;
     this.#url = `https://127.0.0.1:${open.use(new Relay(target)).port}`;
@@ -61,7 +61,7 @@ export class LabKubernetes {
   static async start(settings: KubeSettings, signal: AbortSignal): Promise<LabKubernetes> {
     const adminToken = crypto.randomUUID();
     const { folder } = settings.plan;
-    const files = await makeApiServerFiles(folder, settings.host.address, adminToken, signal);
+    const files = await makeApiServerFiles(folder, mainAddress(settings.host), adminToken, signal);
     const kube = new LabKubernetes(settings, files, adminToken);
     await kube.#startApiServer(signal);
     await kube.#writeKubeconfigs(adminToken, signal);
@@ -77,12 +77,15 @@ export class LabKubernetes {
 
   async #startApiServer(signal: AbortSignal): Promise<void> {
     const { host, plan, etcdUrl } = this.#settings;
+    const address = mainAddress(host);
     const args = apiServerArguments({
       etcdUrl,
-      address: host.address,
+      address,
       port: plan.port,
-      advertiseAddress: host.address,
+      advertiseAddress: address,
       folder: plan.folder,
+      serviceCIDR: plan.serviceCIDR,
+      dualStack: plan.clusterCIDR.includes(","),
       ...this.#files,
     });
     const server = this.#start("kube-apiserver", args, plan.apiServerLog);
@@ -109,19 +112,21 @@ export class LabKubernetes {
     ]);
   }
 
-  /** Registers each machine as its kubelet would, and waits until the controller has given each Node its podCIDR. */
+  /** Registers each machine as its kubelet would, and waits until the controller has given each Node its podCIDRs. */
   async addNodes(hosts: readonly LabHost[], signal: AbortSignal): Promise<void> {
     const architecture = process.arch === "x64" ? "amd64" : process.arch;
-    for (const { name, address } of hosts) {
-      await this.#api.request("POST", "/api/v1/nodes", { body: nodeObject(name, address, architecture), signal });
+    for (const { name, addresses } of hosts) {
+      const body = nodeObject(name, Object.values(addresses), architecture);
+      await this.#api.request("POST", "/api/v1/nodes", { body, signal });
     }
     const { serverKubeconfig: kubeconfig, clusterCIDR, folder, controllersLog } = this.#settings.plan;
     const args = controllerManagerArguments({ kubeconfig, clusterCIDR, folder });
     const controllers = this.#start("kube-controller-manager", args, controllersLog);
     await childBecomes("done with handing out podCIDRs", controllers, PATIENCE_MS, signal, async () => {
       const { items } = v.parse(NodeList, await this.#api.request("GET", "/api/v1/nodes", { signal }));
-      const without = items.filter(({ spec }) => spec.podCIDR === undefined).map(({ metadata }) => metadata.name);
-      return without.length === 0 ? { value: true } : { lacks: `${without.join(", ")} has none` };
+      const wanted = clusterCIDR.split(",").length;
+      const without = items.filter(({ spec }) => spec.podCIDRs.length < wanted).map(({ metadata }) => metadata.name);
+      return without.length === 0 ? { value: true } : { lacks: `${without.join(", ")} has not got them` };
     });
   }
 

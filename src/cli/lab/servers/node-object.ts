@@ -1,8 +1,8 @@
 /**
  * A Node as kubelet registers it: its own labels, addresses, room for pods; the rest is others' to add.
- * @param address the machine's, on the underlay
+ * @param addresses the machine's, on the underlay
  */
-export function nodeObject(name: string, address: string, architecture: string): object {
+export function nodeObject(name: string, addresses: readonly string[], architecture: string): object {
   const os = "linux";
   const capacity = { cpu: "1", memory: "1Gi", pods: "110" };
   return {
@@ -21,7 +21,7 @@ export function nodeObject(name: string, address: string, architecture: string):
       capacity,
       allocatable: capacity,
       addresses: [
-        { type: "InternalIP", address },
+        ...addresses.map((address) => ({ type: "InternalIP", address })),
         { type: "Hostname", address: name },
       ],
       nodeInfo: {
