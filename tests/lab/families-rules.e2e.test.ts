@@ -34,6 +34,22 @@ describeInNamespaces("tartan lab: families and rules", () => {
     }
   }
 
+  test("without br_netfilter, which iptables needs: one line says what to do, and nothing is made", async () => {
+    const script = `mount -t tmpfs none /proc/sys/net/bridge; exec ${executable()} lab --nodes=2 --once -o json "$@"`;
+    const labOf = async (...args: readonly string[]) => {
+      const command = ["unshare", "--mount", "sh", "-ec", script, "sh", ...args];
+      const child = Bun.spawn(command, { stdin: "ignore", stdout: "ignore", stderr: "pipe" });
+      return { stderr: await child.stderr.text(), code: await child.exited };
+    };
+    expect(await labOf()).toEqual({
+      code: 1,
+      stderr:
+        "tartan: /proc/sys/net/bridge/bridge-nf-call-iptables is missing, and rules by iptables need it: " +
+        "modprobe br_netfilter, or --rules nft\n",
+    });
+    expect(await labOf("--rules=nft")).toMatchObject({ code: 0 });
+  });
+
   test("a node that does not masquerade, and one that does it too often, are told and in the exit code", async () => {
     // Six nodes: their pairs keep the lab busy while the rules are spoilt.
     const lab = startLab("--nodes=6", "--family=46", "--rules=nft", "--once", "-o", "json");
