@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { parseSubnetEnv } from "../../config/subnet-env.ts";
 import type { Address } from "../../net/address.ts";
-import { mapFamilies, type PerFamily } from "../../net/family.ts";
+import { familiesOf, mapFamilies, type PerFamily } from "../../net/family.ts";
 import { nthAddress, type Prefix } from "../../net/prefix.ts";
 import { addressCommand, ip } from "./ip.ts";
 import type { LabNode } from "./plan.ts";
@@ -53,6 +53,7 @@ function podCommands(network: PodNetwork): string[] {
 /**
  * Attaches the node's pod to the subnets that its subnet.env names.
  * @returns the pod's addresses
+ * @throws Error if subnet.env can't be read or lacks a family of the node's
  */
 export async function attachPod(node: LabNode, signal: AbortSignal): Promise<PerFamily<Address>> {
   const network = readPodNetwork(node);
@@ -61,9 +62,12 @@ export async function attachPod(node: LabNode, signal: AbortSignal): Promise<Per
   return mapFamilies(network.subnets, podAddressIn);
 }
 
-function readPodNetwork({ subnetFile }: LabNode): PodNetwork {
+function readPodNetwork({ addresses, subnetFile }: LabNode): PodNetwork {
   try {
-    return parseSubnetEnv(readFileSync(subnetFile, "utf8"));
+    const network = parseSubnetEnv(readFileSync(subnetFile, "utf8"));
+    const missing = familiesOf(addresses).filter((family) => network.subnets[family] === undefined);
+    if (missing.length > 0) throw new Error(`it has no IPv${missing[0]} subnet`);
+    return network;
   } catch (cause) {
     throw new Error(`can't read ${subnetFile}`, { cause });
   }
