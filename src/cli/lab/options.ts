@@ -1,8 +1,6 @@
-import { parseArgs } from "node:util";
 import * as v from "valibot";
-import { UsageError } from "../../base/errors.ts";
-import { nearest } from "../../config/nearest.ts";
 import { mustBe, parsed } from "../../config/schema.ts";
+import { HELP, type OptionSpecs, OUTPUT, optionsHelp, parseOptions, SWITCH } from "../options.ts";
 import { LEASE_KINDS } from "./lease-plan.ts";
 import { FAMILY_SET_NAMES, type LabShape, RULES_MODES } from "./plan.ts";
 
@@ -16,22 +14,12 @@ export interface LabOptions extends LabShape {
 const LEAST_NODES = 2;
 const MOST_NODES = 20;
 
-interface OptionSpec {
-  readonly usage: string;
-  readonly short?: string;
-  /** the value's name in the help; an option without one takes no value */
-  readonly value?: string;
-  readonly schema: v.GenericSchema<unknown, unknown>;
-}
-
-const ON = v.optional(v.boolean(), false);
 const nodeCount = parsed(
   (text) =>
     /^\d+$/.test(text) && Number(text) >= LEAST_NODES && Number(text) <= MOST_NODES ? Number(text) : undefined,
   `a whole number from ${LEAST_NODES} to ${MOST_NODES}`,
 );
 
-/** Every option: reading and help both come from here. */
 const OPTIONS = {
   nodes: {
     value: "N",
@@ -48,97 +36,24 @@ const OPTIONS = {
     usage: "the pods' addresses: 4 (if not given), 6, or 46 for both",
     schema: v.optional(v.picklist(FAMILY_SET_NAMES, mustBe("4, 6 or 46")), "4"),
   },
+  // nft by itself works on every host; iptables needs a module that few hosts have loaded.
   rules: {
     value: "MODE",
-    usage: "masquerade and forward by iptables (if not given) or nft",
-    schema: v.optional(v.picklist(RULES_MODES, mustBe("iptables or nft")), "iptables"),
+    usage: "masquerade and forward by nft (if not given) or iptables",
+    schema: v.optional(v.picklist(RULES_MODES, mustBe("iptables or nft")), "nft"),
   },
-  once: { usage: "end by itself; exit code 0 only if all was reached", schema: ON },
-  output: {
-    short: "o",
-    value: "FORMAT",
-    usage: "text (if not given) or json: one document on stdout",
-    schema: v.optional(v.picklist(["text", "json"], mustBe("text or json")), "text"),
-  },
-  help: { short: "h", usage: "show this help", schema: ON },
-} as const satisfies Record<string, OptionSpec>;
-
-type OptionName = keyof typeof OPTIONS;
-const NAMES = Object.keys(OPTIONS).filter(isOption);
-
-const SCHEMA: v.GenericSchema<unknown, LabOptions> = v.object({
-  nodes: OPTIONS.nodes.schema,
-  lease: OPTIONS.lease.schema,
-  family: OPTIONS.family.schema,
-  rules: OPTIONS.rules.schema,
-  once: OPTIONS.once.schema,
-  output: OPTIONS.output.schema,
-  help: OPTIONS.help.schema,
-});
-
-function isOption(name: string): name is OptionName {
-  return Object.hasOwn(OPTIONS, name);
-}
-
-function specOf(name: OptionName): OptionSpec {
-  return OPTIONS[name];
-}
-
-/** As with the agent's flags, one dash in front of a long name is as good as two, and `-o=json` as good as `-o json`. */
-function normalise(arg: string): string {
-  const [, name = "", value] = /^-(\w+)(?:=(.*))?$/s.exec(arg) ?? [];
-  if (isOption(name)) return `-${arg}`;
-  return value !== undefined && name.length === 1 ? `-${name}${value}` : arg;
-}
+  once: { usage: "end by itself; exit code 0 only if all was reached", schema: SWITCH },
+  output: OUTPUT,
+  help: HELP,
+} as const satisfies OptionSpecs;
 
 /** @throws UsageError with one line that names the option, says what is allowed, and suggests the nearest */
 export function parseLabOptions(args: readonly string[]): LabOptions {
-  const { tokens } = parseArgs({
-    args: args.map(normalise),
-    options: Object.fromEntries(
-      NAMES.map((name) => {
-        const { short, value } = specOf(name);
-        return [name, { type: value === undefined ? "boolean" : "string", ...(short ? { short } : {}) }] as const;
-      }),
-    ),
-    strict: false,
-    allowPositionals: true,
-    tokens: true,
-  });
-  const given: Partial<Record<OptionName, string | boolean>> = {};
-  for (const token of tokens) {
-    if (token.kind === "positional") {
-      throw new UsageError(`unexpected argument ${JSON.stringify(token.value)}: only options are allowed here`);
-    }
-    if (token.kind === "option-terminator") continue;
-    if (!isOption(token.name)) throw unknown(token.name, token.rawName);
-    const { value } = specOf(token.name);
-    if (value === undefined && token.value !== undefined) throw new UsageError(`--${token.name} takes no value`);
-    if (value !== undefined && token.value === undefined) {
-      throw new UsageError(`--${token.name} needs a value: --${token.name}=${value}`);
-    }
-    given[token.name] = token.value ?? true;
-  }
-  const result = v.safeParse(SCHEMA, given, { abortEarly: true });
-  if (result.success) return result.output;
-  const [issue] = result.issues;
-  throw new UsageError(`--${v.getDotPath(issue)} ${issue.message}`);
-}
-
-function unknown(name: string, written: string): UsageError {
-  const meant = nearest(name, NAMES) ?? NAMES.find((known) => known.startsWith(name));
-  return new UsageError(
-    `unknown option ${written}: ${meant ? `did you mean --${meant}?` : "--help lists the options"}`,
-  );
+  return parseOptions(OPTIONS, args);
 }
 
 /** `tartan lab --help`. */
 export function labHelp(): string {
-  const rows = NAMES.map((name) => {
-    const { short, value, usage } = specOf(name);
-    return [`${short ? `-${short}, ` : "    "}--${name}${value ? `=${value}` : ""}`, usage] as const;
-  });
-  const width = Math.max(...rows.map(([left]) => left.length));
   return `Usage: tartan lab [OPTION]...
 
 Brings up a VXLAN overlay on this machine and shows that it works. Each node is
@@ -154,13 +69,13 @@ them in the checkout; else etcd is found on the PATH, and all of them in the
 folder that KUBEBUILDER_ASSETS names.
 
 Options:
-${rows.map(([left, usage]) => `  ${left.padEnd(width)}  ${usage}`).join("\n")}
+${optionsHelp(OPTIONS)}
 
 Examples:
   tartan lab                             three nodes; stays until Ctrl-C
   tartan lab --nodes 5 --once            five nodes; ends by itself
   tartan lab --lease kube                with Kubernetes; prints its kubeconfig
-  tartan lab --family 46 --rules nft     pods with IPv4 and IPv6, nftables
+  tartan lab --family 46 --rules iptables
   tartan lab --once -o json | jq .pairs  the result for a program
 
 While a lab stays (ID and ports are in what it prints):
