@@ -107,7 +107,12 @@ describe.skipIf(missing !== undefined)("the chart, rendered by Go's text/templat
     const [agent] = ofKind(DaemonSet, objectsIn(made), "DaemonSet").spec.template.spec.containers;
     expect(agent).toMatchObject({
       image: "example.org/net:v9",
-      args: [...values.args, "--healthz-ip=127.0.0.1", "--healthz-port=8081"],
+      args: [
+        ...values.args,
+        "--cni-conf-file=/etc/cni/net.d/10-flannel.conflist",
+        "--healthz-ip=127.0.0.1",
+        "--healthz-port=8081",
+      ],
       livenessProbe: {
         httpGet: { host: "127.0.0.1", path: "/healthz", port: 8081 },
         periodSeconds: 30,
