@@ -41,17 +41,22 @@ function keepPart(place: IptablesPlace, rules: readonly string[], actual: Iptabl
   const jump = jumpSpec(place);
   const chain = compareChain(rules.map(canonicalSpec), actual.rules?.map(canonicalSpec));
   const jumps = compareJumps(canonicalSpec(jump), actual.jumps.map(canonicalSpec));
-  const right = actual.jumps.filter((spec) => canonicalSpec(spec) === canonicalSpec(jump));
-  const wrong = actual.jumps.filter((spec) => !right.includes(spec));
-  // By its text, as whoever writes meanwhile may move the numbers. That takes the first of several away: the last one
-  // stays, where flannel appended it.
-  const surplus = [...wrong, ...right.slice(1)];
+  const isRight = actual.jumps.map((spec) => canonicalSpec(spec) === canonicalSpec(jump));
+  const right = actual.jumps.filter((_, at) => isRight[at]);
+  const wrong = actual.jumps.filter((_, at) => !isRight[at]);
+  // By its text, as whoever writes meanwhile may move the numbers, and another's rule would go. That takes the first of
+  // several away, which is the one that acted: the last may stand behind a rule that rejects. So all go, and one comes
+  // back at the first one's place.
+  const surplus = right.length > 1 ? actual.jumps : wrong;
+  const first = isRight.indexOf(true);
+  const number = (actual.numbers?.[first] ?? 1) - first;
   return {
     lines: [
       // To name a chain makes it, or empties it.
       ...(deviates(chain) ? [declare(place), ...rules.map((rule) => `-A ${place.chain} ${rule}`)] : []),
       ...surplus.map((spec) => `-D ${place.hook} ${spec}`),
       ...(right.length === 0 ? [`-A ${place.hook} ${jump}`] : []),
+      ...(right.length > 1 ? [`-I ${place.hook} ${number} ${jump}`] : []),
     ],
     deviations: sumDeviations([chain, jumps]),
   };

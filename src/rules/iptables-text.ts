@@ -84,6 +84,8 @@ export interface IptablesActual {
   readonly rules: readonly string[] | undefined;
   /** the rules of the built-in chain that go to ours, in their order */
   readonly jumps: readonly string[];
+  /** the numbers, from 1, that these have in the built-in chain; only of several */
+  readonly numbers?: readonly number[];
 }
 
 /**
@@ -107,7 +109,14 @@ export function parseListing(text: string, place: IptablesPlace): IptablesActual
     const hooked = specBehind(`-A ${place.hook}`, line);
     if (hooked !== undefined && targetOf(hooked) === place.chain) jumps.push(hooked);
   }
-  return { rules, jumps };
+  return jumps.length < 2 ? { rules, jumps } : { rules, jumps, numbers: jumpNumbers(text, place) };
+}
+
+function jumpNumbers(text: string, place: IptablesPlace): number[] {
+  const all = text.split("\n").map((line) => specBehind(`-A ${place.hook}`, line));
+  return all
+    .filter((spec) => spec !== undefined)
+    .flatMap((spec, at) => (targetOf(spec) === place.chain ? [at + 1] : []));
 }
 
 /** The lines that hold a word, without splitting the rest, which may be a megabyte. */

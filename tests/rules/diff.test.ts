@@ -116,6 +116,16 @@ describe("iptables", () => {
     expect(diffIptables(rulesOf({}), readWorld(world))).toBeUndefined();
   });
 
+  test("of a jump that somebody doubled, the first one's place stays: the last may be behind a rule that rejects", () => {
+    const right = restore(BARE, diffIptables(rulesOf({}), readWorld(BARE))?.input ?? "");
+    const before = new Map([...right].map(([name, rules]) => [name, [...rules]]));
+    const jump = right.get("filter FORWARD")?.at(-1) ?? "";
+    before.get("filter FORWARD")?.push("-j REJECT", jump);
+    before.get("filter FORWARD")?.unshift("-o eth0 -j FLANNEL-FWD", "-j OTHER");
+    const after = restore(before, diffIptables(rulesOf({}), readWorld(before))?.input ?? "");
+    expect(after.get("filter FORWARD")).toEqual(["-j OTHER", "-j DOCKER-USER", jump, "-j REJECT"]);
+  });
+
   test("rules of another network are replaced, and removed when none are wanted", () => {
     const old = restore(BARE, diffIptables(rulesOf({}), readWorld(BARE))?.input ?? "");
     const other = sampleRules({ subnets: { 4: prefix("10.244.9.0/24") } })[4];

@@ -23,7 +23,11 @@ export function restore(world: IptablesWorld, input: string): IptablesWorld {
     if (command.startsWith("*")) table = command.slice(1);
     else if (command.startsWith(":")) next.set(`${table} ${command.slice(1)}`, []);
     else if (command === "-A") rules().push(spec);
-    else if (command === "-D") {
+    else if (command === "-I") {
+      const [number, ...inserted] = rest;
+      if (Number(number) > rules().length + 1) throw new Error(`no such place: ${line}`);
+      rules().splice(Number(number) - 1, 0, inserted.join(" "));
+    } else if (command === "-D") {
       const at = rules().indexOf(spec);
       if (at < 0) throw new Error(`no such rule: ${line}`);
       rules().splice(at, 1);

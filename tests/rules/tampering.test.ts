@@ -176,6 +176,27 @@ describeInNamespaces("whatever somebody does to the rules is found and mended", 
     );
   });
 
+  test.each(["nft", "legacy"] as const)("%s: a jump doubled behind a rule of others stays before it", async (means) => {
+    const { on, keeper } = hosts.get(means) ?? expect.unreachable();
+    const ipt = `iptables-${means}`;
+    const jump = '-m comment --comment "flanneld forward" -j FLANNEL-FWD';
+    const before = keeper.facts().repaired["jump doubled"] ?? 0;
+    await on.sh(`${ipt} -I FORWARD -p tcp -j ACCEPT; ${ipt} -A FORWARD -p icmp -j REJECT; ${ipt} -A FORWARD ${jump}`);
+    await eventually(() => (keeper.facts().repaired["jump doubled"] ?? 0) > before, {
+      within: MENDED_MS + LOOK_MS,
+      what: "the second jump is counted",
+    });
+    expect(await isRight(on, means, 4)).toBe(true);
+    const targets = (await on.saved(means, 4, "filter"))
+      .filter((line) => line.startsWith("-A FORWARD"))
+      .map((line) => / -j (\S+)/.exec(line)?.[1] ?? "");
+    expect(targets.filter((target) => ["ACCEPT", "FLANNEL-FWD", "REJECT"].includes(target)).slice(-2)).toEqual([
+      "FLANNEL-FWD",
+      "REJECT",
+    ]);
+    await on.sh(`${ipt} -D FORWARD -p tcp -j ACCEPT; ${ipt} -D FORWARD -p icmp -j REJECT`);
+  });
+
   test("a policy that drops is somebody's will and stays", async () => {
     // The firewall above has set it.
     for (const means of ["nft", "legacy"] as const) {

@@ -77,11 +77,16 @@ describe("what iptables prints", () => {
     const jumps = ["-j FLANNEL-POSTRTG", "-o eth0 -g FLANNEL-POSTRTG"];
     const ours = "-N FLANNEL-POSTRTG\n-A FLANNEL-POSTRTG -s 10.0.0.0/8 -j ACCEPT\n-A FLANNEL-POSTRTG\n";
     const hook = "-P POSTROUTING ACCEPT\n-A POSTROUTING -j FLANNEL-POSTRTG\n-A POSTROUTING -j KUBE-POSTROUTING\n";
-    expect(parseListing(`${ours}${hook}-A POSTROUTING -o eth0 -g FLANNEL-POSTRTG\n`, place)).toEqual({ rules, jumps });
+    expect(parseListing(`${ours}${hook}-A POSTROUTING -o eth0 -g FLANNEL-POSTRTG\n`, place)).toEqual({
+      rules,
+      jumps,
+      numbers: [1, 3],
+    });
     const table = `*nat\n:POSTROUTING ACCEPT [1:60]\n:FLANNEL-POSTRTG - [0:0]\n${hook}${ours.split("\n").slice(1).join("\n")}`;
     expect(parseListing(`${table}-A POSTROUTING -o eth0 -g FLANNEL-POSTRTG\nCOMMIT\n`, place)).toEqual({
       rules,
       jumps,
+      numbers: [1, 3],
     });
   });
 
