@@ -51,6 +51,8 @@ export class RulesKeeper {
   #inPlace: PerFamily<boolean> = {};
   #errors: readonly string[] = [NOT_YET];
   #missing: readonly string[] = [];
+  /** old rules that can't be removed */
+  #leftovers: readonly string[] = [];
   #warnings: readonly string[] = [];
   #looks = 0;
   #lastLookMs: number | undefined;
@@ -121,6 +123,7 @@ export class RulesKeeper {
 
   #resync(): void {
     this.#lookAround();
+    this.#lookForWarnings();
     if (this.#hasLeftovers) this.#rightSign = undefined;
     this.#lookForChange("resync");
   }
@@ -166,6 +169,16 @@ export class RulesKeeper {
     this.#tellProblems();
   }
 
+  /** Chains of others that drop may come in a packet filter that has no rules of ours. */
+  #lookForWarnings(): void {
+    try {
+      const warnings = this.#filter?.warnings() ?? [];
+      if (this.#keptFor === this.#input) this.#warn([...this.#leftovers, ...warnings]);
+    } catch (error) {
+      log.debug("{error}", { error: describeError(error) });
+    }
+  }
+
   async #turn(causes: readonly string[]): Promise<TurnResult> {
     const input = this.#input;
     const filter = this.#filter;
@@ -188,7 +201,10 @@ export class RulesKeeper {
     );
     this.#errors = report === undefined ? failure : errorsOf(report);
     const leftovers = report?.leftovers.map(describeError) ?? [];
-    this.#warn([...leftovers, ...(report?.warnings ?? (report === undefined ? this.#warnings : []))]);
+    if (report !== undefined) {
+      this.#leftovers = leftovers;
+      this.#warn([...leftovers, ...report.warnings]);
+    }
     this.#lookAround();
     const complete = this.#errors.length === 0;
     this.#rightSign = complete ? report?.sign : undefined;

@@ -1,4 +1,4 @@
-import type { Nfnetlink } from "../ffi/nfnetlink.ts";
+import type { Nfnetlink, NftChain } from "../ffi/nfnetlink.ts";
 import type { NftablesWatch } from "../ffi/nftables-watch.ts";
 import { type Family, familiesOf, type PerFamily } from "../net/family.ts";
 import type { Backend, FamilyReport } from "./backend.ts";
@@ -45,6 +45,9 @@ export class PacketFilter implements Disposable {
   #watch: NftablesWatch | undefined;
   /** that have rules */
   #families: readonly Family[] = [];
+  #forwards = false;
+  /** nf_tables' chains, and the generation that they are of */
+  #chains: { readonly generation: number; readonly chains: readonly NftChain[] } | undefined;
   /** as it was when it was last asked for */
   #lastSign: string | undefined;
   #cleaned = false;
@@ -125,6 +128,7 @@ export class PacketFilter implements Disposable {
     const wanted = desiredRules({ ...input, randomFully: input.randomFully && backend?.randomFully === true });
     const families = familiesOf(wanted);
     this.#families = families;
+    this.#forwards = input.forward;
     // The counter is cheap. Legacy tables are long: their sign is that of the last look; after a write it leads to one
     // more check.
     const once = backend === undefined || this.hasCounter ? undefined : (this.#lastSign ?? this.stateSign());
@@ -140,12 +144,29 @@ export class PacketFilter implements Disposable {
       sign: signs.size === 1 ? [...signs][0] : undefined,
       removed: cleaning?.removed ?? [],
       leftovers: cleaning?.errors ?? [],
-      warnings: input.forward && backend !== undefined ? this.#blockers(families, backend) : [],
+      warnings: this.warnings(),
     };
   }
 
-  #blockers(families: readonly Family[], { name }: Backend): string[] {
-    return blockers(this.#netlink().chains(), this.#legacy.droppingFamilies(), families, name);
+  /**
+   * As in the report. They also follow from packet filters that `stateSign` says nothing of: legacy iptables' beside rules
+   * in nf_tables, and the other way round. Costs no fork.
+   * @throws KernelError
+   */
+  warnings(): string[] {
+    if (!this.#forwards || this.#backend === undefined) return [];
+    const { name } = this.#backend;
+    // Its own tables don't count, and may be long.
+    const dropping = name === "iptables-legacy" ? [] : this.#legacy.droppingFamilies();
+    return blockers(this.#nftChains(), dropping, this.#families, name);
+  }
+
+  /** Ten thousand of kube-proxy's take milliseconds: they are read again only after a change. */
+  #nftChains(): readonly NftChain[] {
+    const generation = this.#netlink().generation();
+    if (generation === undefined) return [];
+    if (this.#chains?.generation !== generation) this.#chains = { generation, chains: this.#netlink().chains() };
+    return this.#chains.chains;
   }
 
   async #openBackend(signal: AbortSignal): Promise<Backend> {

@@ -171,6 +171,22 @@ describeInNamespaces("chains of others that drop", () => {
     );
     await keeper.stop();
   });
+
+  test.each([...MEANS])("%s: such a chain is noticed whichever packet filter it comes to, and goes", async (means) => {
+    using on = new FilterHost();
+    const keeper = new TestKeeper(on, means, { resyncSeconds: 1 });
+    await keeper.start();
+    expect(keeper.facts().warnings).toEqual([]);
+    const other = means === "legacy" ? "iptables-nft" : "iptables-legacy";
+    const name =
+      means === "legacy" ? "chain FORWARD of the nftables table ip filter" : "chain FORWARD of legacy iptables";
+    await on.sh(`${other} -P FORWARD DROP`);
+    const named = () => keeper.facts().warnings.filter((warning) => warning.startsWith(name));
+    await eventually(() => named().length === 1, { within: 5_000, what: `a warning of ${name}` });
+    await on.sh(`${other} -P FORWARD ACCEPT`);
+    await eventually(() => named().length === 0, { within: 5_000, what: `no warning of ${name} any more` });
+    await keeper.stop();
+  });
 });
 
 describeInNamespaces("beside 10,000 rules of others", () => {
