@@ -169,7 +169,9 @@ function accept(
 }
 
 function noAddress({ name, addresses }: HostInterface, family: Family, families: readonly Family[]): string {
-  const unusable = addresses.filter((one) => one.family === family).map(({ address }) => address);
+  const unusable = addresses
+    .filter((one) => one.family === family)
+    .map(({ address, duplicate }) => (duplicate ? `${address} of another host` : address));
   const only = unusable.length > 0 ? ` (only ${unusable.join(", ")})` : "";
   const both = families.length > 1 ? ", and one interface has to serve both families" : "";
   return `interface ${name} has no usable IPv${family} address${only}${both}`;

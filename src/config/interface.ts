@@ -7,6 +7,8 @@ export interface HostAddress {
   readonly address: Address;
   /** IFA_F_DEPRECATED (linux/if_addr.h): not to be used as a source any more */
   readonly deprecated: boolean;
+  /** IFA_F_DADFAILED: another host has it, and the kernel does not answer for it; undefined counts as false */
+  readonly duplicate?: boolean;
   /** IFA_F_PERMANENT: set by hand, not by DHCP or a router's advertisement; undefined counts as true */
   readonly permanent?: boolean;
   /** IFA_F_TEMPORARY, the same bit as IFA_F_SECONDARY for IPv4; undefined counts as false */

@@ -31,7 +31,7 @@ function rank({ address, permanent, temporary }: HostAddress): number {
 /** An interface's addresses that may be the source of encapsulated packets, best first, else in the kernel's order. */
 export function usableAddresses({ addresses }: HostInterface, family: Family): Address[] {
   return addresses
-    .filter((one) => one.family === family && !one.deprecated && canBeSource(one.address))
+    .filter((one) => one.family === family && !one.deprecated && !one.duplicate && canBeSource(one.address))
     .toSorted((a, b) => rank(a) - rank(b))
     .map(({ address }) => address);
 }

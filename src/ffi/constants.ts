@@ -108,6 +108,8 @@ export const IFA_FLAGS = 8;
 /** for IPv6: the address is used at once, without asking first whether somebody else has it */
 export const IFA_F_NODAD = 0x02;
 export const IFA_F_TEMPORARY = 0x01;
+/** duplicate address detection found another host that has it */
+export const IFA_F_DADFAILED = 0x08;
 export const IFA_F_DEPRECATED = 0x20;
 export const IFA_F_PERMANENT = 0x80;
 

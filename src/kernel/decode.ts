@@ -135,6 +135,7 @@ function decodeAddress(payload: Uint8Array): InterfaceAddress | undefined {
     address,
     length: payload[1] ?? 0,
     deprecated: (flags & c.IFA_F_DEPRECATED) !== 0,
+    duplicate: (flags & c.IFA_F_DADFAILED) !== 0,
     permanent: (flags & c.IFA_F_PERMANENT) !== 0,
     temporary: (flags & c.IFA_F_TEMPORARY) !== 0,
   };

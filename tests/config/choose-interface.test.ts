@@ -12,13 +12,14 @@ function ip(text: string): Address {
   return address;
 }
 
-/** `10.0.0.1`, with marks behind it: `!` deprecated, `~` not permanent, `?` temporary. */
+/** `10.0.0.1`, with marks behind it: `!` deprecated, `~` not permanent, `?` temporary, `=` of another host. */
 function hostAddress(text: string): HostAddress {
-  const address = ip(text.replace(/[!~?]+$/, ""));
+  const address = ip(text.replace(/[!~?=]+$/, ""));
   return {
     family: familyOf(address),
     address,
     deprecated: text.includes("!"),
+    duplicate: text.includes("="),
     permanent: !text.includes("~"),
     temporary: text.includes("?"),
   };
@@ -209,6 +210,7 @@ describe("the first usable address", () => {
   test.each<[string, string[], string | undefined]>([
     ["the kernel's order", ["10.0.0.2", "10.0.0.1"], "10.0.0.2"],
     ["not a deprecated one", ["10.0.0.1!", "10.0.0.2"], "10.0.0.2"],
+    ["not one that another host has", ["10.0.0.1=", "10.0.0.2"], "10.0.0.2"],
     ["global before link-local", ["169.254.1.1", "10.0.0.1"], "10.0.0.1"],
     ["link-local rather than none", ["169.254.1.1"], "169.254.1.1"],
     ["set by hand before DHCP's", ["10.0.0.1~", "10.0.0.2"], "10.0.0.2"],
@@ -224,6 +226,14 @@ describe("the first usable address", () => {
   ])("%s", (_, addresses, expected) => {
     const [eth0] = host({ eth0: addresses }).interfaces;
     expect(eth0 && usableAddresses(eth0, 4)[0]).toBe(expected as Address);
+  });
+
+  test("one that another host has is told as the cause", () => {
+    const inventory = host({ eth0: ["2001:db8::2=", "fe80::1"] });
+    const wanted = { iface: ["eth0"], ifaceRegex: [], publicIPs: {} };
+    expect(() => chooseExternalInterface(inventory, wanted, [6])).toThrow(
+      "no usable IPv6 address (only 2001:db8::2 of another host, fe80::1)",
+    );
   });
 
   test("IPv6", () => {

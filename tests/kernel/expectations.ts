@@ -146,7 +146,9 @@ export function linesOf({ links, addresses, routes, neighbours, forwarding }: Ac
     .sort();
 }
 
-function describeAddress({ address, length, deprecated, permanent, temporary }: InterfaceAddress): string {
-  const flags = Object.entries({ deprecated, permanent, temporary }).map(([flag, on]) => (on ? ` ${flag}` : ""));
+function describeAddress({ address, length, deprecated, duplicate, permanent, temporary }: InterfaceAddress): string {
+  const flags = Object.entries({ deprecated, duplicate, permanent, temporary }).map(([flag, on]) =>
+    on ? ` ${flag}` : "",
+  );
   return `${address}/${length}${flags.join("")}`;
 }

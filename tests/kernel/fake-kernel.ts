@@ -129,7 +129,8 @@ export class FakeKernel {
     const list = this.#addresses.get(index) ?? [];
     if (list.some((known) => known.address === address && known.length === length)) return "EEXIST";
     const family = familyOf(address);
-    const value = { index, family, address, length, deprecated: false, permanent: true, temporary: false };
+    const flags = { deprecated: false, duplicate: false, permanent: true, temporary: false };
+    const value = { index, family, address, length, ...flags };
     this.#addresses.set(index, [...list, value]);
     this.#emit({ kind: "address", deleted: false, value });
     return undefined;
