@@ -6,7 +6,7 @@ import type { ExternalInterface } from "../config/interface.ts";
 import { formatListenAddress } from "../config/listen-address.ts";
 import type { NetworkConfig } from "../config/network.ts";
 import { type Plan, type PlanInput, plan } from "../desired/plan.ts";
-import { vxlanDeviceName } from "../desired/vxlan.ts";
+import { mtuWarning, vxlanDeviceName } from "../desired/vxlan.ts";
 import { KernelReconciler } from "../kernel/reconciler.ts";
 import { LeaseKeeper } from "../lease/keeper.ts";
 import type { Lease, Snapshot } from "../lease/lease.ts";
@@ -60,6 +60,7 @@ export class Node {
   readonly #planSettings: PlanSettingsKeeper;
   readonly #timers: Timer[] = [];
   #pruneTimer: Timer | undefined;
+  #toldMtu: string | undefined;
   readonly #randomMacs: PerFamily<Mac> = {};
   #settings: SourceSettings | undefined;
   #kernel: KernelReconciler | undefined;
@@ -122,7 +123,7 @@ export class Node {
         healthz: flags.healthz ? formatListenAddress(flags.healthz) : null,
       },
       ...(this.#settings === undefined ? {} : { network: this.#settings.network }),
-      networkWarnings: this.#settings?.warnings ?? [],
+      networkWarnings: [...(this.#settings?.warnings ?? []), ...this.#mtuWarnings()],
       ...(external === undefined ? {} : { external }),
       source: { kind: source.kind, location: source.location, contact: source.contact },
       ...(own === undefined ? {} : { own }),
@@ -137,6 +138,13 @@ export class Node {
       },
       rules: this.#rules.facts(),
     };
+  }
+
+  #mtuWarnings(): string[] {
+    const external = this.#external.current;
+    const backend = this.#settings?.network.backend;
+    const warning = external && backend && mtuWarning(backend, external);
+    return warning === undefined ? [] : [warning];
   }
 
   /** What can stop being true at any moment is looked at when it is asked for. */
@@ -184,6 +192,10 @@ export class Node {
     const external = this.#external.choose(settings, kernel, actual, problems);
     if (external === undefined) return;
     const request = this.#request(network, external, [...actual.links.values()]);
+    for (const warning of this.#mtuWarnings()) {
+      if (warning !== this.#toldMtu) log.warn("{warning}", { warning });
+      this.#toldMtu = warning;
+    }
     const keeper = this.#keepLease(network, request);
     const { own } = keeper;
     // The keeper goes on by itself and tells us; `facts` says how far it is.

@@ -19,9 +19,21 @@ export function vxlanDeviceName(family: Family, vni: number): string {
   return family === 4 ? `flannel.${vni}` : `flannel-v6.${vni}`;
 }
 
-/** The device's MTU: the underlay's, or the configured one, less the encapsulation (which runs over the same family). */
+/**
+ * The device's MTU: the underlay's, or the configured one if that is less, less the encapsulation (which runs over the
+ * same family). The kernel makes no VXLAN device for larger packets than its underlay carries.
+ */
 function vxlanMtu(options: VxlanOptions, external: ExternalInterface, family: Family): number {
-  return (options.mtu ?? external.mtu) - OVERHEAD[family];
+  return Math.min(options.mtu ?? external.mtu, external.mtu) - OVERHEAD[family];
+}
+
+/** Says where the configured MTU can't be had; undefined where it can. Pure. */
+export function mtuWarning({ mtu }: Pick<VxlanOptions, "mtu">, { name, mtu: most }: ExternalInterface) {
+  if (mtu === undefined || mtu <= most) return undefined;
+  return (
+    `Backend.MTU is ${mtu}, but ${name}, which carries the packets, has ${most}, and that counts: raise the MTU of ${name}, ` +
+    "or lower Backend.MTU"
+  );
 }
 
 /** What flags and the machine say beside the network's configuration. */

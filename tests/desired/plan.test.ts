@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { VxlanOptions } from "../../src/config/network.ts";
 import { isOwnProtocol, routeProtocol } from "../../src/desired/route-protocol.ts";
+import { mtuWarning } from "../../src/desired/vxlan.ts";
 import type { Lease } from "../../src/lease/lease.ts";
 import { FAMILIES, type Family } from "../../src/net/family.ts";
 import { formatPrefix, makePrefix } from "../../src/net/prefix.ts";
@@ -67,7 +68,7 @@ describe.each<[string, Family]>([
   });
 
   test("takes the device's options from the backend and the interface", () => {
-    const backend: Partial<VxlanOptions> = { vni: 4096, port: 4789, gbp: true, learning: true, mtu: 9000 };
+    const backend: Partial<VxlanOptions> = { vni: 4096, port: 4789, gbp: true, learning: true, mtu: 1400 };
     const [device] = planned(exampleInput([family], [], { backend, external: { index: 7 } })).devices;
     expect(device).toMatchObject({
       name: family === 4 ? "flannel.4096" : "flannel-v6.4096",
@@ -75,9 +76,17 @@ describe.each<[string, Family]>([
       port: 4789,
       gbp: true,
       learning: true,
-      mtu: family === 4 ? 8950 : 8930,
+      mtu: family === 4 ? 1350 : 1330,
       underlay: 7,
     });
+  });
+
+  test("has no larger MTU than the underlay carries, whatever is configured, and that is told", () => {
+    const input = exampleInput([family], [], { backend: { mtu: 9000 } });
+    expect(planned(input).devices[0]?.mtu).toBe(family === 4 ? 1450 : 1430);
+    expect(mtuWarning({ mtu: 9000 }, input.external)).toStartWith("Backend.MTU is 9000, but eth0, which carries");
+    expect(mtuWarning({ mtu: 1500 }, input.external)).toBeUndefined();
+    expect(mtuWarning({ mtu: undefined }, input.external)).toBeUndefined();
   });
 
   test("has a blackhole route for the node's own subnet when that is asked for", () => {

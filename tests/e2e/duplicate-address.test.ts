@@ -13,10 +13,13 @@ describeInNamespaces("an IPv6 address that another host has", () => {
     await overlay.addHost(2);
     await ns.exec(["ip", "-6", "address", "flush", "dev", "eth0", "scope", "global"]);
     await ns.exec(["ip", "address", "add", "2001:db8::2/64", "dev", "eth0"]);
-    await eventually(async () => (await ns.exec(["ip", "-6", "address", "show", "dev", "eth0"])).includes("dadfailed"), {
-      within: 10_000,
-      what: "duplicate address detection finds the other host",
-    });
+    await eventually(
+      async () => (await ns.exec(["ip", "-6", "address", "show", "dev", "eth0"])).includes("dadfailed"),
+      {
+        within: 10_000,
+        what: "duplicate address detection finds the other host",
+      },
+    );
     agent.spawn();
     const reason = await eventually(
       async () => (await agent.readiness()).reasons.find(({ condition }) => condition === "interface"),
