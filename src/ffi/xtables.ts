@@ -21,6 +21,8 @@ const TARGET_HEADER = 32;
 const TARGET_NAME = 2;
 const LETTER_E = 0x45;
 const VERDICT_DROP = -1;
+/** The fingerprint of a chain that is not there. */
+const NO_CHAIN = "none";
 
 const LAYOUT = {
   // struct ipt_entry
@@ -42,8 +44,8 @@ export interface LegacyTable {
   fingerprint(chain: string): string;
   /** what the policy of FORWARD does, if the table has that chain */
   readonly dropsForwarded: boolean;
-  /** whether a text, such as a chain's name, is anywhere in it */
-  mentions(text: string): boolean;
+  /** whether it has a user's chain of this name; a comment that speaks of one is none */
+  has(chain: string): boolean;
 }
 
 /** The tables of legacy iptables as the kernel holds them, read without a fork (iptables' libiptc does the same). */
@@ -82,7 +84,8 @@ export class LegacyTables implements Disposable {
         return {
           fingerprint: (chain) => this.#fingerprint(rules, chain),
           dropsForwarded: this.#dropsForwarded(info, rules),
-          mentions: (text) => Buffer.from(rules.buffer).includes(text),
+          // Most tables hold no such text at all, and to look for that is quick.
+          has: (chain) => Buffer.from(rules.buffer).includes(chain) && this.#fingerprint(rules, chain) !== NO_CHAIN,
         };
       }
       const code = errno();
@@ -124,7 +127,7 @@ export class LegacyTables implements Disposable {
         if (textOf(rules.subarray(target + TARGET_HEADER)) === chain) start = at + length;
       }
     }
-    if (start === undefined) return "none";
+    if (start === undefined) return NO_CHAIN;
     const own = this.#withoutCounters(rules.slice(start, end));
     const toIt = (jumps.get(start) ?? []).map((at) => {
       const jump = this.#withoutCounters(rules.slice(at, at + u16(rules, at + this.#layout.nextOffset)));

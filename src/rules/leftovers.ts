@@ -28,7 +28,7 @@ export function rulesInKernel(nfnetlink: Nfnetlink, legacy: LegacyState): RulesI
     "iptables-nft": FAMILIES.filter((family) =>
       chains.some((chain) => chain.family === protocol(family) && places.includes(chain.table)),
     ),
-    "iptables-legacy": FAMILIES.filter((family) => CHAINS.some((chain) => legacy.mentions(family, chain))),
+    "iptables-legacy": FAMILIES.filter((family) => CHAINS.some((chain) => legacy.has(family, chain))),
   };
 }
 
@@ -70,5 +70,11 @@ export async function removeLeftovers(
 }
 
 function leftover(name: BackendName, family: Family, error: unknown): Error {
-  return new Error(`old IPv${family} rules of ${name} can't be removed: ${describeError(error)}`);
+  const said = describeError(error);
+  const save = `${name.replace("iptables", family === 4 ? "iptables" : "ip6tables")}-save`;
+  // So iptables-restore says that another chain goes to the one that is to be removed; or nothing but the line's number.
+  const advice = /CHAIN_DEL failed|line \d+ failed/.test(said)
+    ? `; should another chain go to one of these, remove that rule first: ${save} | grep FLANNEL-`
+    : "";
+  return new Error(`old IPv${family} rules of ${name} can't be removed: ${said}${advice}`);
 }

@@ -28,9 +28,9 @@ export class LegacyState implements Disposable {
       .join("; ");
   }
 
-  /** Whether a text that only our rules have is in the tables that ours would be in. */
-  mentions(family: Family, text: string): boolean {
-    return this.#read(family).some(({ table }) => table.mentions(text));
+  /** Whether the tables that ours would be in have a chain of this name. */
+  has(family: Family, chain: string): boolean {
+    return this.#read(family).some(({ table }) => table.has(chain));
   }
 
   #read(family: Family): { place: IptablesPlace; table: LegacyTable }[] {

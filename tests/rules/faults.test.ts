@@ -1,5 +1,6 @@
 import { afterAll, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
+import { PacketFilter } from "../../src/rules/packet-filter.ts";
 import { describeInNamespaces } from "../support/requires.ts";
 import { eventually } from "../support/wait.ts";
 import { FilterHost, MEANS, type Means, TestKeeper } from "./in-namespace.ts";
@@ -144,6 +145,41 @@ describeInNamespaces("what is in the way of the rules", () => {
     expect(await bare.saved("legacy", 4, "nat")).toEqual([]);
     await keeper.stop();
   });
+});
+
+describeInNamespaces("rules of others that have to do with our chains", () => {
+  const NOTHING = { networks: {}, subnets: {}, masquerade: false, randomFully: false, forward: false };
+
+  test("a comment that speaks of one is nothing of ours", async () => {
+    using on = new FilterHost();
+    using filter = new PacketFilter(
+      "iptables",
+      on.host(() => true),
+    );
+    await on.sh("iptables-legacy -A FORWARD -m comment --comment 'see FLANNEL-FWD' -j ACCEPT");
+    expect(filter.present()["iptables-legacy"]).toEqual([]);
+    await on.sh("iptables-legacy -N FLANNEL-FWD");
+    expect(filter.present()["iptables-legacy"]).toEqual([4]);
+  });
+
+  test.each(["nft", "legacy"])(
+    "%s: one that goes to a chain of ours keeps it from removal, and is asked for",
+    async (kind) => {
+      using on = new FilterHost();
+      using filter = new PacketFilter(
+        "iptables",
+        on.host(() => true),
+      );
+      await on.sh(`for each in 'N FLANNEL-FWD' 'N MINE' 'A MINE -j FLANNEL-FWD'; do ip6tables-${kind} -$each; done`);
+      const { leftovers } = await filter.keep(NOTHING, AbortSignal.timeout(10_000));
+      expect(leftovers.map(({ message }) => message)).toEqual([
+        expect.stringContaining(`remove that rule first: ip6tables-${kind}-save | grep FLANNEL-`),
+      ]);
+      await on.sh(`ip6tables-${kind} -F MINE`);
+      expect((await filter.keep(NOTHING, AbortSignal.timeout(10_000))).leftovers).toEqual([]);
+      expect(filter.present()[`iptables-${kind === "nft" ? "nft" : "legacy"}`]).toEqual([]);
+    },
+  );
 });
 
 describeInNamespaces("chains of others that drop", () => {
