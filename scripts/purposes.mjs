@@ -80,6 +80,12 @@ export const PACKAGES = {
   "kubernetes-client": unpackedCommand("kubernetes-client", "kubectl"),
   containerd: unpackedCommand("containerd", "containerd"),
   runc: unpackedCommand("runc", "runc", "usr/sbin"),
+  conntrack: unpackedCommand("conntrack", "conntrack", "usr/sbin"),
+  // The system's own busybox may be one that needs libraries.
+  "busybox-static": {
+    provides: "busybox without libraries",
+    isPresent: (root) => within([join(root, UNPACKED, "busybox-static", "bin")], "busybox"),
+  },
   "qemu-user-static": unpackedCommand("qemu-user-static", "qemu-aarch64-static"),
 };
 
@@ -92,6 +98,8 @@ const LAB = [
 const ETCD = ["etcd-server", "etcd-client"];
 const TEST = { installed: [...LAB, "nftables"], unpacked: [...ETCD, "kubernetes-client"] };
 
+/** What a node of a real cluster needs beside Kubernetes' own servers: conntrack is kube-proxy's. */
+const CLUSTER = ["containerd", "runc", "conntrack", "busybox-static"];
 const GO = ["golang-1.19-go", "golang-1.19-src"];
 
 /** What each npm script needs beside node_modules: packages to install, packages to unpack. */
@@ -102,7 +110,7 @@ export const PURPOSES = {
   // `npm run test:cluster`
   cluster: {
     installed: TEST.installed,
-    unpacked: [...TEST.unpacked, ...GO, ...Object.keys(SPRIG), "containerd", "runc", "qemu-user-static"],
+    unpacked: [...TEST.unpacked, ...GO, ...Object.keys(SPRIG), "qemu-user-static", ...CLUSTER],
   },
   // `npm run envtest` asks for it once it knows that there is something to build.
   envtest: { installed: ["xz-utils"], unpacked: [...GO, "patch"] },

@@ -5,6 +5,7 @@ import {
   type KubeCommand,
   missingServers,
   placesFrom,
+  REST_OF_KUBE,
   unpackServers,
 } from "../../src/cli/lab/servers/binaries.ts";
 import { CHECKOUT } from "./etcd.ts";
@@ -37,4 +38,17 @@ export function describeWithKubernetes(name: string, tests: () => void): void {
   const missing = kubernetesMissing();
   if (missing !== undefined) console.error(`skipped: ${name}: needs ${missing}`);
   describe.skipIf(missing !== undefined)(name, tests);
+}
+
+/** Finds what makes a whole cluster of it, after unpacking that. @returns what is missing, and how to get it */
+export async function wholeClusterMissing(): Promise<string | undefined> {
+  const missing = kubernetesMissing();
+  if (missing !== undefined) return missing;
+  try {
+    await unpackServers(PLACES, console.error, undefined, REST_OF_KUBE);
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+  const rest = REST_OF_KUBE.filter((name) => findServer(name, PLACES) === undefined);
+  return rest.length === 0 ? undefined : adviceFor(rest, PLACES);
 }

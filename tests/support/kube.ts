@@ -34,6 +34,8 @@ export interface KubeOptions {
   readonly clusterCIDR?: string;
   /** Nodes may have podCIDRs of both families, which was an option at first */
   readonly dualStack?: boolean;
+  /** all controllers and the scheduler run, and pods get service accounts; flannel's is not made. With `clusterCIDR` */
+  readonly complete?: boolean;
 }
 
 interface ServerProcess {
@@ -41,6 +43,9 @@ interface ServerProcess {
   readonly start: () => Bun.Subprocess;
 }
 
+const SERVICE_CIDR = "10.96.0.0/16";
+/** of the API server's own Service, by which pods ask it */
+const SERVICE_ADDRESS = "10.96.0.1";
 const ADMIN = "admin-of-the-tests";
 /** seconds */
 const TOKEN_LIFETIME = 3600;
@@ -93,9 +98,10 @@ export class KubeCluster implements AsyncDisposable {
   }
 
   async #start(): Promise<void> {
-    const { place, clusterCIDR } = this.#options;
+    const { place, clusterCIDR, complete = false } = this.#options;
     const { folder } = this;
-    const files = await makeApiServerFiles(folder.path, this.#address, ADMIN);
+    const addresses = [this.#address, ...(complete ? [SERVICE_ADDRESS] : [])];
+    const files = await makeApiServerFiles(folder.path, addresses, ADMIN);
     this.#authority = files.authority;
     this.#certificate = files.certificate;
     this.#etcd = await EtcdServer.start(place === undefined ? {} : { place });
@@ -108,17 +114,24 @@ export class KubeCluster implements AsyncDisposable {
       port: this.#port,
       advertiseAddress: place === undefined ? "192.0.2.1" : this.#address,
       folder: folder.at("certificates"),
-      serviceCIDR: "10.96.0.0/16",
+      serviceCIDR: SERVICE_CIDR,
       dualStack: this.#options.dualStack ?? false,
+      serviceAccounts: complete,
       ...files,
     };
     await this.#run("kube-apiserver", apiServerArguments(settings));
     await this.serving();
-    await this.#makeAccount();
+    if (!complete) await this.#makeAccount();
     if (clusterCIDR === undefined) return;
     const kubeconfig = await this.kubeconfig({ token: ADMIN });
-    const controllers = { kubeconfig, clusterCIDR, folder: folder.at("certificates") };
+    const controllers = {
+      ...{ kubeconfig, clusterCIDR, folder: folder.at("certificates") },
+      ...(complete && { allControllers: { accountKey: files.accountKey, ca: files.authority.ca } }),
+    };
     await this.#run("kube-controller-manager", controllerManagerArguments(controllers));
+    if (!complete) return;
+    const schedulerFiles = `--cert-dir=${folder.at("certificates")}`;
+    await this.#run("kube-scheduler", [`--kubeconfig=${kubeconfig}`, "--leader-elect=false", schedulerFiles]);
   }
 
   async #run(name: KubeCommand, args: readonly string[]): Promise<void> {

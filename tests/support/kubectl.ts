@@ -12,9 +12,14 @@ const KUBECTL = existsSync(UNPACKED) ? UNPACKED : Bun.which("kubectl");
 
 const Version = v.object({ clientVersion: v.object({ minor: v.string() }) });
 
+/** Says how to get it if it is missing. */
+export function kubectlMissing(): string | undefined {
+  return KUBECTL === null ? "kubectl; get it with: node scripts/setup.mjs test" : undefined;
+}
+
 /** `describe` for tests with kubectl and a real API server. Where there is none, it skips them and says why in one line. */
 export function describeWithKubectl(name: string, tests: () => void): void {
-  const missing = KUBECTL === null ? "kubectl; get it with: node scripts/setup.mjs test" : kubernetesMissing();
+  const missing = kubectlMissing() ?? kubernetesMissing();
   if (missing !== undefined) console.error(`skipped: ${name}: needs ${missing}`);
   describe.skipIf(missing !== undefined)(name, tests);
 }

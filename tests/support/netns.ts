@@ -6,7 +6,7 @@ import { join } from "node:path";
 const FOLDER = "/run/netns";
 const NAME = /^tt-(\d+)-\d+$/;
 
-type SpawnOptions = Bun.SpawnOptions.SpawnOptions<
+export type SpawnOptions = Bun.SpawnOptions.SpawnOptions<
   Bun.SpawnOptions.Writable,
   Bun.SpawnOptions.Readable,
   Bun.SpawnOptions.Readable

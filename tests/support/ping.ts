@@ -7,6 +7,9 @@ const PATIENCE_MS = 500;
 const ANSWER = /^\[([\d.]+)\] \d+ bytes from .*time=([\d.]+) ms(?! \(DUP!\))/;
 const SENT = /icmp_seq=(\d+)/;
 
+/** Where a ping can be started: a namespace, or something that has one. */
+export type Place = Pick<Netns, "spawn">;
+
 export interface PingResult {
   /** packets sent before the stop; those in flight had time to be answered */
   readonly sent: number;
@@ -80,11 +83,11 @@ export class PingLog {
   }
 }
 
-/** Starts iputils' ping in a namespace; it goes on until it is stopped, or until the namespace goes. */
-export function startPing(ns: Netns, address: string, { intervalMs = 10 } = {}): Ping {
+/** Starts iputils' ping in a namespace; it goes on until it is stopped, or until the place goes. */
+export function startPing(place: Place, address: string, { intervalMs = 10 } = {}): Ping {
   // -O reports a packet without an answer when the next one is sent, so that no sequence number stays unmentioned.
   const command = ["ping", "-n", "-D", "-O", "-i", `${intervalMs / 1000}`, address];
-  const child = ns.spawn(command, { env: { ...process.env, LC_ALL: "C" }, stdout: "pipe", stderr: "pipe" });
+  const child = place.spawn(command, { env: { ...process.env, LC_ALL: "C" }, stdout: "pipe", stderr: "pipe" });
   const log = new PingLog(Date.now());
   const reading = readLines(child.stdout, (line) => log.add(line));
   const errors = child.stderr.text();
@@ -118,11 +121,11 @@ export function startPing(ns: Netns, address: string, { intervalMs = 10 } = {}):
  * @throws Error unless every packet was answered; or what `happening` threw
  */
 export async function withoutLoss(
-  ns: Netns,
+  place: Place,
   address: string,
   happening: (ping: Ping) => Promise<unknown>,
 ): Promise<PingResult> {
-  const ping = startPing(ns, address);
+  const ping = startPing(place, address);
   try {
     await ping.answers(10, 10_000);
     await happening(ping);

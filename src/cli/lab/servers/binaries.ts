@@ -7,8 +7,10 @@ import type { LeaseKind } from "../lease-plan.ts";
 
 const ETCD = ["etcd", "etcdctl"] as const;
 const KUBE = ["kube-apiserver", "kube-controller-manager"] as const;
+/** What makes a whole cluster of it, which the tests run. */
+export const REST_OF_KUBE = ["kube-scheduler", "kubelet", "kube-proxy"] as const;
 type EtcdCommand = (typeof ETCD)[number];
-export type KubeCommand = (typeof KUBE)[number];
+export type KubeCommand = (typeof KUBE | typeof REST_OF_KUBE)[number];
 export type ServerCommand = EtcdCommand | KubeCommand;
 
 /** The packages of Debian that etcd's commands are in. */
@@ -116,11 +118,16 @@ export async function requireServers(
  * Unpacks Kubernetes' servers into the checkout's cache if they are not there but packed in ../shared/envtest.
  * @throws Error that names the file that can't be unpacked, or xz's package
  */
-export async function unpackServers(places: Places, tell: (text: string) => void, signal?: AbortSignal): Promise<void> {
+export async function unpackServers(
+  places: Places,
+  tell: (text: string) => void,
+  signal?: AbortSignal,
+  names: readonly KubeCommand[] = KUBE,
+): Promise<void> {
   const { assets, checkout } = places;
   if (assets !== undefined || checkout === undefined) return;
   const cache = cacheOf(checkout);
-  for (const name of KUBE) {
+  for (const name of names) {
     const packed = join(checkout, "..", "shared", "envtest", `${name}.xz`);
     if (findServer(name, places) !== undefined || !existsSync(packed)) continue;
     tell(`unpacking ${packed} into ${cache}`);

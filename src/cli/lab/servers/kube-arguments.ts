@@ -17,6 +17,8 @@ export interface ApiServerSettings {
   readonly serviceCIDR: string;
   /** Nodes may have podCIDRs of both families */
   readonly dualStack: boolean;
+  /** pods get a service account, for which a controller has to make them: there is one with `allControllers` */
+  readonly serviceAccounts?: boolean;
 }
 
 /** An option until 1.22, and no name of an option any more from 1.25 on. */
@@ -43,21 +45,27 @@ export function apiServerArguments(settings: ApiServerSettings): string[] {
     `--service-cluster-ip-range=${serviceCIDR}`,
     "--authorization-mode=Node,RBAC",
     "--allow-privileged=true",
-    "--disable-admission-plugins=ServiceAccount",
+    "--kubelet-preferred-address-types=InternalIP",
+    ...(settings.serviceAccounts ? [] : ["--disable-admission-plugins=ServiceAccount"]),
     ...dualStackGate(settings.dualStack),
   ];
 }
 
-/** kube-controller-manager's arguments, for 1.20 to 1.23, to hand out podCIDRs and do nothing else. */
+/** kube-controller-manager's arguments, for 1.20 to 1.23, to hand out podCIDRs and, unless asked, do nothing else. */
 export function controllerManagerArguments(settings: {
   readonly kubeconfig: string;
   /** one network, or one of each family, separated by a comma */
   readonly clusterCIDR: string;
   /** where it may keep files of its own */
   readonly folder: string;
+  /** everything that a cluster needs; with the files of the API server that go into tokens of service accounts */
+  readonly allControllers?: { readonly accountKey: string; readonly ca: string };
 }): string[] {
+  const { allControllers } = settings;
   return [
-    "--controllers=nodeipam",
+    ...(allControllers === undefined
+      ? ["--controllers=nodeipam"]
+      : [`--root-ca-file=${allControllers.ca}`, `--service-account-private-key-file=${allControllers.accountKey}`]),
     "--allocate-node-cidrs",
     `--cluster-cidr=${settings.clusterCIDR}`,
     `--kubeconfig=${settings.kubeconfig}`,

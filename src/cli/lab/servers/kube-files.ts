@@ -15,17 +15,17 @@ export interface ApiServerFiles {
 
 /**
  * Makes what an API server needs before it starts: certificates, keys, and an administrator with a token.
- * @param address where it will be asked, beside 127.0.0.1
+ * @param addresses where it will be asked, beside 127.0.0.1
  */
 export async function makeApiServerFiles(
   folder: string,
-  address: string,
+  addresses: readonly string[],
   adminToken: string,
   signal?: AbortSignal,
 ): Promise<ApiServerFiles> {
   mkdirSync(folder, { recursive: true });
   const authority = await Authority.create(folder, "cluster-ca", signal);
-  const names = [`IP:${address}`, "IP:127.0.0.1", "DNS:kubernetes"];
+  const names = [...addresses.map((address) => `IP:${address}`), "IP:127.0.0.1", "DNS:kubernetes"];
   const certificate = await authority.issue("apiserver", names, signal);
   const accountKey = join(folder, "sa.key");
   const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });

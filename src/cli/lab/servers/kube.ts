@@ -61,7 +61,7 @@ export class LabKubernetes {
   static async start(settings: KubeSettings, signal: AbortSignal): Promise<LabKubernetes> {
     const adminToken = crypto.randomUUID();
     const { folder } = settings.plan;
-    const files = await makeApiServerFiles(folder, mainAddress(settings.host), adminToken, signal);
+    const files = await makeApiServerFiles(folder, [mainAddress(settings.host)], adminToken, signal);
     const kube = new LabKubernetes(settings, files, adminToken);
     await kube.#startApiServer(signal);
     await kube.#writeKubeconfigs(adminToken, signal);

@@ -1,0 +1,197 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import * as v from "valibot";
+import { IMAGE } from "../../scripts/image/reference.ts";
+import { OUTSIDE, TestCluster } from "../support/cluster/cluster.ts";
+import { TestPod, WEB_PORT } from "../support/cluster/pod.ts";
+import { describeWithCluster } from "../support/cluster/requirements.ts";
+import { BUILD_TIMEOUT_MS, buildImage } from "../support/image.ts";
+import { withoutLoss } from "../support/ping.ts";
+import { eventually } from "../support/wait.ts";
+
+const MANIFEST = join(import.meta.dir, "..", "..", "manifests", "tartan.yml");
+const DAEMON_SET = "daemonset/kube-flannel-ds";
+const SERVICE_ADDRESS = "10.96.10.10";
+const HOST_PORT = 18080;
+/** of a test in which the DaemonSet's pods are replaced, one node after the other, each ready for ten seconds */
+const ROLLOUT_MS = 240_000;
+
+const Node = v.object({
+  metadata: v.object({ annotations: v.record(v.string(), v.string()) }),
+  spec: v.object({ podCIDR: v.string() }),
+  status: v.object({ conditions: v.array(v.object({ type: v.string(), status: v.string() })) }),
+});
+const Events = v.object({ items: v.array(v.object({ reason: v.string(), message: v.string() })) });
+const Agents = v.object({
+  items: v.array(
+    v.object({
+      metadata: v.object({ name: v.string() }),
+      spec: v.object({ nodeName: v.string(), containers: v.tuple([v.object({ image: v.string() })]) }),
+    }),
+  ),
+});
+
+const WEB_SERVICE = {
+  apiVersion: "v1",
+  kind: "Service",
+  metadata: { name: "web" },
+  spec: { clusterIP: SERVICE_ADDRESS, selector: { app: "web" }, ports: [{ port: 80, targetPort: WEB_PORT }] },
+};
+
+describeWithCluster("a real cluster", () => {
+  let cluster: TestCluster;
+  /** on n1 and on n2 */
+  let first: TestPod;
+  let second: TestPod;
+
+  beforeAll(async () => {
+    const image = await buildImage(process.arch === "arm64" ? "arm64" : "amd64");
+    cluster = await TestCluster.start([image]);
+    await cluster.addNode(1);
+    await cluster.addNode(2);
+    first = await TestPod.create(cluster, "first", { on: "n1" });
+    second = await TestPod.create(cluster, "second", { on: "n2", labels: { app: "web" }, hostPort: HOST_PORT });
+    for (const { name } of [first, second]) {
+      await eventually(async () => (await reasonsOf(name)).includes("NetworkNotReady"), {
+        within: 60_000,
+        what: `the kubelet has ${name} wait for a network`,
+      });
+    }
+    await cluster.kubectl.run(["apply", "-f", MANIFEST]);
+    await cluster.nodesReady();
+    await rolledOut();
+    for (const pod of [first, second]) await pod.ready();
+  }, BUILD_TIMEOUT_MS);
+  afterAll(async () => cluster?.[Symbol.asyncDispose]());
+
+  const kubectl = (...args: readonly string[]) => cluster.kubectl.run(args);
+  const inFlannel = (...args: readonly string[]) => kubectl("--namespace=kube-flannel", ...args);
+  const rolledOut = () => inFlannel("rollout", "status", DAEMON_SET, "--timeout=180s");
+
+  async function reasonsOf(pod: string): Promise<string[]> {
+    const { items } = await cluster.kubectl.get(Events, "events", `--field-selector=involvedObject.name=${pod}`);
+    return items.map(({ reason }) => reason);
+  }
+
+  async function agents() {
+    const { items } = await cluster.kubectl.get(Agents, "pods", "--namespace=kube-flannel", "--selector=app=flannel");
+    return items.map(({ metadata: { name }, spec }) => ({ name, on: spec.nodeName, image: spec.containers[0].image }));
+  }
+
+  /** The names that containerd on a node has of the sandboxes that belong to a pod, whether they run or not. */
+  async function sandboxesOf(pod: TestPod): Promise<string[]> {
+    const { metadata, spec } = await pod.look();
+    const filter = `labels."io.kubernetes.pod.uid"==${metadata.uid},labels."io.cri-containerd.kind"==sandbox`;
+    return (await cluster.node(spec.nodeName).ctr("containers", "list", "--quiet", filter)).split("\n").filter(Boolean);
+  }
+
+  test("pods that are there before the agent wait for it, and start at once then", async () => {
+    for (const pod of [first, second]) {
+      expect(await reasonsOf(pod.name)).not.toContain("FailedCreatePodSandBox");
+      expect(await sandboxesOf(pod)).toHaveLength(1);
+      expect((await pod.look()).status.containerStatuses[0].restartCount).toBe(0);
+    }
+  });
+
+  test.each([
+    ["n1", "192.0.2.1"],
+    ["n2", "192.0.2.2"],
+  ])("%s uses the podCIDR that the controller gave it, and says that its network is there", async (name, address) => {
+    const { metadata, spec, status } = await cluster.kubectl.get(Node, "node", name);
+    const environment = await cluster.node(name).machine.exec(["cat", "/run/flannel/subnet.env"]);
+    expect(environment).toContain(`FLANNEL_SUBNET=${spec.podCIDR.replace(/0\/24$/, "1/24")}\n`);
+    expect(metadata.annotations["flannel.alpha.coreos.com/public-ip"]).toBe(address);
+    expect(status.conditions).toContainEqual({ type: "NetworkUnavailable", status: "False" });
+    const pod = name === "n1" ? first : second;
+    expect(await pod.address()).toStartWith(spec.podCIDR.replace(/0\/24$/, ""));
+  });
+
+  test("pods of two nodes reach each other by ping and TCP", async () => {
+    for (const [from, to] of [
+      [first, second],
+      [second, first],
+    ] as const) {
+      expect(await from.exec("ping", "-c", "3", "-W", "5", await to.address())).toContain("3 packets received");
+      expect(await from.get(await to.address(), WEB_PORT)).toBe(to.name);
+    }
+  });
+
+  test("nodes reach pods of the other node, and pods the other node", async () => {
+    const { machine } = cluster.node("n1");
+    expect(await machine.exec(["ping", "-c", "3", "-W", "5", await second.address()])).toContain("3 received");
+    expect(await second.exec("ping", "-c", "3", "-W", "5", "192.0.2.1")).toContain("3 packets received");
+  });
+
+  test("a Service's address leads to its pod, from a pod of either node", async () => {
+    await cluster.kubectl.run(["create", "-f=-"], JSON.stringify(WEB_SERVICE));
+    for (const pod of [first, second]) {
+      await eventually(async () => (await pod.get(SERVICE_ADDRESS, 80)) === second.name, {
+        within: 30_000,
+        what: `kube-proxy leads ${pod.name} to the Service`,
+      });
+    }
+  });
+
+  test("a hostPort leads to its pod, from outside and from a pod of the other node", async () => {
+    const url = `http://192.0.2.2:${HOST_PORT}/`;
+    expect((await cluster.gateway.exec(fetchCommand(url))).trim()).toBe(second.name);
+    expect(await first.get("192.0.2.2", HOST_PORT)).toBe(second.name);
+  });
+
+  test("pods reach what is outside of the cluster under their node's address", async () => {
+    for (const pod of [first, second]) {
+      expect(await pod.exec("ping", "-c", "3", "-W", "5", OUTSIDE)).toContain("3 packets received");
+    }
+    // The gateway has no way to a pod's own address.
+    expect(await cluster.gateway.exec(["ip", "route", "show", "10.244.0.0/16"])).toBe("");
+  });
+
+  test("kubectl exec and logs reach pods on both nodes", async () => {
+    for (const pod of [first, second]) {
+      expect(await pod.exec("cat", "/www/index.html")).toBe(`${pod.name}\n`);
+      expect(await kubectl("logs", pod.name)).toBe(`${pod.name} serves\n`);
+    }
+  });
+
+  describe("a ping at 100 a second between pods loses nothing", () => {
+    const lossless = async (happening: () => Promise<unknown>) => {
+      const before = await agents();
+      await withoutLoss(await first.network(), await second.address(), happening);
+      const after = await agents();
+      expect(after.map(({ on }) => on).sort()).toEqual(before.map(({ on }) => on).sort());
+      for (const { name } of after) expect(before.map((agent) => agent.name)).not.toContain(name);
+      return after;
+    };
+
+    test(
+      "while the DaemonSet restarts",
+      async () => {
+        await lossless(async () => {
+          await inFlannel("rollout", "restart", DAEMON_SET);
+          await rolledOut();
+        });
+      },
+      ROLLOUT_MS,
+    );
+
+    test(
+      "while the DaemonSet changes to another image",
+      async () => {
+        const next = `${IMAGE}-next`;
+        for (const node of cluster.nodes.values()) await node.ctr("images", "tag", IMAGE, next);
+        const after = await lossless(async () => {
+          await inFlannel("set", "image", DAEMON_SET, `kube-flannel=${next}`, `install-cni=${next}`);
+          await rolledOut();
+        });
+        expect(after.map(({ image }) => image)).toEqual([next, next]);
+      },
+      ROLLOUT_MS,
+    );
+  });
+});
+
+/** Prints what a web server answers. */
+const fetchCommand = (url: string) => [
+  ...[process.execPath, "--eval"],
+  `process.stdout.write(await (await fetch("${url}")).text())`,
+];
