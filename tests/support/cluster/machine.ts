@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Netns, SpawnOptions } from "../netns.ts";
 import { eventually } from "../wait.ts";
@@ -107,8 +107,8 @@ export class Machine implements Disposable {
   }
 
   /**
-   * @param ns whose processes end with the machine
-   * @param folder for its files, on a file system that overlayfs can write to
+   * @param ns which ends with the machine
+   * @param folder for its files, new, on a file system that overlayfs can write to
    * @throws Error with what the set-up said
    */
   static async start(ns: Netns, folder: string): Promise<Machine> {
@@ -143,10 +143,12 @@ export class Machine implements Disposable {
     throw new Error(`${command.join(" ")}: exit code ${code}: ${stderr.trim() || stdout.trim()}`);
   }
 
-  /** Kills what runs in its namespaces and cgroups, and removes them. Calling it again does nothing. */
+  /** Kills what runs in its namespaces and cgroups, and removes them and its files. Calling it again does nothing. */
   [Symbol.dispose](): void {
     if (!living.delete(this)) return;
     this.#ns[Symbol.dispose]();
     this.#cgroups.remove();
+    // What was killed may still write its last.
+    rmSync(this.folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
   }
 }
