@@ -78,16 +78,22 @@ const kubeconfigSchema = v.object({
 function findInFile(path: string): FoundConfig {
   const problem = (what: string) => new Error(`kubeconfig ${path}: ${what}`);
   const text = readText(path, "kubeconfig");
-  const checked = v.safeParse(kubeconfigSchema, parseYaml(text, path), { abortEarly: true });
+  const parsed = attempt(() => Bun.YAML.parse(text));
+  if (parsed === undefined) throw problem("it is not YAML; write it anew");
+  const checked = v.safeParse(kubeconfigSchema, parsed, { abortEarly: true });
   if (!checked.success) throw problem(`${v.getDotPath(checked.issues[0]) ?? "its content"} is missing or malformed`);
   const { "current-context": name, contexts, users } = checked.output;
   const context = contexts.find((one) => one.name === name)?.context;
   if (context === undefined) throw problem(`there is no context ${name}, which current-context names`);
-  const config = new KubeConfig();
-  config.loadFromString(text);
+  const config = attempt(() => loaded(text));
+  if (config === undefined) throw problem("it is not a proper kubeconfig: see that no field is there twice");
   config.makePathsAbsolute(dirname(path));
   const cluster = config.getCluster(context.cluster);
   if (cluster === null) throw problem(`there is no cluster ${context.cluster}, which the context ${name} names`);
+  if (!isServerUrl(cluster.server)) {
+    const given = showUrl(cluster.server);
+    throw problem(`the server of cluster ${cluster.name} must be a URL such as https://10.0.0.1:6443, not ${given}`);
+  }
   if (cluster.skipTLSVerify) {
     throw problem(
       `cluster ${cluster.name} has insecure-skip-tls-verify, but the certificate is always verified: name its authority ` +
@@ -110,14 +116,31 @@ function withTokenFile({ token: _token, ...user }: User, tokenFile: string): Use
   return { ...user, authProvider: { name: "tokenFile", config: { tokenFile } } };
 }
 
-function parseYaml(text: string, path: string): unknown {
+function loaded(text: string): KubeConfig {
+  const config = new KubeConfig();
+  config.loadFromString(text);
+  return config;
+}
+
+/** @returns undefined where it fails: why is not to be told, since parsers quote the file, secrets included */
+function attempt<T>(parse: () => T): T | undefined {
   try {
-    return Bun.YAML.parse(text);
+    return parse();
   } catch {
-    // Its message may quote the file, secrets included.
-    // biome-ignore lint/style/useErrorCause: the cause must not be told
-    throw new Error(`kubeconfig ${path} is not YAML; write it anew`);
+    return undefined;
   }
+}
+
+/** Whether a text is a server's URL and no more: a user or a password in it would show wherever the server is named. */
+export function isServerUrl(text: string): boolean {
+  const url = URL.parse(text);
+  if (url === null || !["http:", "https:"].includes(url.protocol)) return false;
+  return !(url.username || url.password || url.search || url.hash);
+}
+
+/** What stands there instead, for a message. */
+export function showUrl(text: string): string {
+  return JSON.stringify(text.replace(/\/\/.*@/, "//…@"));
 }
 
 /** @param what for messages: "kubeconfig" */

@@ -2,7 +2,14 @@ import type { RequestOptions } from "node:https";
 import { type Cluster, KubeConfig, type User } from "@kubernetes/client-node";
 import * as v from "valibot";
 import { UsageError } from "../base/errors.ts";
-import { type FoundConfig, findKubeConfig, type KubeConfigOptions, readText } from "./kube-config.ts";
+import {
+  type FoundConfig,
+  findKubeConfig,
+  isServerUrl,
+  type KubeConfigOptions,
+  readText,
+  showUrl,
+} from "./kube-config.ts";
 
 /** Everything that a request needs beside itself. */
 export interface KubeAccess {
@@ -33,8 +40,8 @@ export class KubeCredentials {
   /** @throws UsageError if --kube-api-url is no URL */
   constructor(options: KubeConfigOptions) {
     const { apiUrl } = options;
-    if (apiUrl !== undefined && !(URL.canParse(apiUrl) && /^https?:$/.test(new URL(apiUrl).protocol))) {
-      throw new UsageError(`--kube-api-url must be a URL such as https://10.0.0.1:6443, not ${JSON.stringify(apiUrl)}`);
+    if (apiUrl !== undefined && !isServerUrl(apiUrl)) {
+      throw new UsageError(`--kube-api-url must be a URL such as https://10.0.0.1:6443, not ${showUrl(apiUrl)}`);
     }
     this.#options = options;
   }

@@ -173,7 +173,8 @@ function send(request: KubeRequest, access: KubeAccess): Promise<Response> {
     headers: { "user-agent": "tartan", ...headers, ...access.headers },
     ...(body === undefined ? {} : { body }),
     signal,
-    tls: access.tls,
+    // Whatever the environment says (NODE_TLS_REJECT_UNAUTHORIZED).
+    tls: { ...access.tls, rejectUnauthorized: true },
     // One that was left may be dead by now without a word, as all are once our own address has changed.
     keepalive: pooled,
     ...(access.proxy === undefined ? {} : { proxy: access.proxy }),

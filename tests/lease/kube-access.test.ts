@@ -82,6 +82,27 @@ describeWithKubernetes("access to the Kubernetes API", () => {
     expect(follower.count).toBe(0);
   });
 
+  test("is refused to it even where the environment tells Bun to verify nothing", async () => {
+    const other = await Authority.create(cluster.folder.path, "other-ca");
+    const kubeconfigFile = await cluster.kubeconfig({ token: "s3cret" }, { "certificate-authority": other.ca });
+    const [credentials, transport] = ["kube-credentials", "kube-transport"].map((name) =>
+      import.meta.resolve(`../../src/lease/${name}.ts`),
+    );
+    // Bun reads the variable when it starts.
+    const script = `
+      const { KubeCredentials } = await import("${credentials}");
+      const { KubeTransport } = await import("${transport}");
+      const access = new KubeCredentials({ environment: {}, kubeconfigFile: ${JSON.stringify(kubeconfigFile)} });
+      const asked = new KubeTransport(access, () => {}).bytes("/api/v1/nodes", new AbortController().signal);
+      console.log(await asked.then(() => "believed", ({ message }) => message));`;
+    const child = Bun.spawn([process.execPath, "-e", script], {
+      env: { ...process.env, NODE_TLS_REJECT_UNAUTHORIZED: "0" },
+      stdout: "pipe",
+      stderr: "ignore",
+    });
+    expect(await new Response(child.stdout).text()).toContain('signed by an unknown authority, "cluster-ca"');
+  });
+
   test("is refused to a server of another name, and the names are told", async () => {
     const path = await cluster.kubeconfig({ token: "s3cret" }, { "tls-server-name": "elsewhere" });
     await expect((await open({ kubeconfigFile: path })).settings(never)).rejects.toThrow(

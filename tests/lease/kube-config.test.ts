@@ -146,6 +146,21 @@ users:
 
   test.each<[string, object | string, string]>([
     ["that is not YAML", `{token: "${SECRET}"\n  - : [`, "is not YAML"],
+    [
+      "with a field twice",
+      `${JSON.stringify(kubeconfig()).slice(0, -1)}, "users": [{"name": "u", "user": {"token": "${SECRET}"}}]}`,
+      "it is not a proper kubeconfig: see that no field is there twice",
+    ],
+    [
+      "with a password in the server's URL",
+      kubeconfig({ cluster: { server: `https://me:${SECRET}@198.51.100.7:6443` } }),
+      'the server of cluster c must be a URL such as https://10.0.0.1:6443, not "https://…@198.51.100.7:6443"',
+    ],
+    [
+      "with a server that is no URL",
+      kubeconfig({ cluster: { server: "10.0.0.1:6443" } }),
+      'must be a URL such as https://10.0.0.1:6443, not "10.0.0.1:6443"',
+    ],
     ["that is empty", "", "its content is missing or malformed"],
     [
       "without current-context",
@@ -257,7 +272,10 @@ test("what could not be read is read again at once, and what is known is kept", 
 });
 
 test("--kube-api-url must be a URL", () => {
-  for (const apiUrl of ["", "10.0.0.1:6443", "ftp://10.0.0.1", "https://"]) {
+  for (const apiUrl of ["", "10.0.0.1:6443", "ftp://10.0.0.1", "https://", "https://10.0.0.1/?a=b"]) {
     expect(() => new KubeCredentials({ environment: {}, apiUrl })).toThrow(UsageError);
   }
+  expect(() => new KubeCredentials({ environment: {}, apiUrl: `https://me:${SECRET}@10.0.0.1` })).toThrow(
+    'must be a URL such as https://10.0.0.1:6443, not "https://…@10.0.0.1"',
+  );
 });
