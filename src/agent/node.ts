@@ -112,6 +112,7 @@ export class Node {
     const { flags, source, name } = this.#options;
     const own = this.#keeper?.own;
     const external = this.#external.current;
+    const leaseProblem = own && this.#leaseProblem(own);
     return {
       version: VERSION,
       ...(name === undefined ? {} : { node: name }),
@@ -127,6 +128,7 @@ export class Node {
       ...(external === undefined ? {} : { external }),
       source: { kind: source.kind, location: source.location, contact: source.contact },
       ...(own === undefined ? {} : { own }),
+      ...(leaseProblem === undefined ? {} : { leaseProblem }),
       ...(this.#snapshot === undefined ? {} : { snapshot: this.#snapshot }),
       ...(this.#planned === undefined ? {} : { desired: this.#planned.desired }),
       problems: [...this.#problems, ...this.#presentProblems()],
@@ -163,6 +165,16 @@ export class Node {
     if (problem !== undefined) findings.push({ condition: "subnetFile", message: problem });
     for (const message of this.#rules.problems()) findings.push({ condition: "rules", message });
     return findings;
+  }
+
+  /** Why a lease that we have does not count, or could not be published as it should be. */
+  #leaseProblem(own: Lease): string | undefined {
+    const error = this.#keeper?.error && describeError(this.#keeper.error);
+    const reason = this.#latest?.rejected.find(({ key }) => key === own.key)?.reason;
+    if (reason === undefined) return error;
+    const more = error === undefined || error.includes(reason) ? "" : `; ${error}`;
+    const meanwhile = this.#snapshot && "; until that is mended, this node keeps to the leases as they were before";
+    return `this node's lease ${own.key} does not count as it is: ${reason}${more}${meanwhile ?? ""}`;
   }
 
   async #turn(causes: readonly string[]): Promise<TurnResult> {
@@ -203,10 +215,9 @@ export class Node {
     this.#rules.want(network, own);
     const snapshot = this.#acceptSnapshot(own);
     if (snapshot === undefined) {
-      problems.push({
-        condition: "snapshot",
-        message: "there was no complete snapshot of the leases with our own in it yet",
-      });
+      const why = this.#leaseProblem(own);
+      const message = "there was no complete snapshot of the leases with our own in it yet";
+      problems.push({ condition: "snapshot", message: why === undefined ? message : `${message}: ${why}` });
       return;
     }
     const chosen = this.#planSettings.settings(external, (name) => kernel.driverOf(name));

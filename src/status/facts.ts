@@ -19,6 +19,8 @@ export interface Facts {
   readonly external?: ExternalInterface;
   readonly source: { readonly kind: string; readonly location: string; readonly contact: SourceContact };
   readonly own?: Lease;
+  /** what is wrong with the own lease, though there is one */
+  readonly leaseProblem?: string;
   /** the last complete snapshot that has our own lease */
   readonly snapshot?: Snapshot;
   readonly desired?: Desired;

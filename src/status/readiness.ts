@@ -22,6 +22,10 @@ export function readiness(facts: Facts): Readiness {
       message: `${kind} ${location}: last contact ${age}: ${contact.error.message}`,
     });
   }
+  // What keeps the source from answering is told above.
+  if (facts.leaseProblem !== undefined && facts.leaseProblem !== contact.error?.message) {
+    warnings.push({ condition: "lease", message: facts.leaseProblem });
+  }
   for (const { object, operation, message } of facts.kernel.failures.slice(0, 10)) {
     warnings.push({ condition: "kernel", message: message || `${operation} ${object}` });
   }

@@ -135,5 +135,34 @@ describeInNamespaces("agents that keep their leases in Kubernetes", () => {
       await Promise.all(overlay.nodes.map((node) => node.agent.settled(2)));
       await overlay.withoutLoss(async () => {});
     });
+
+    test("a node whose address an older one claims says that it is left out, also after a restart", async () => {
+      const overwrite = `${PREFIX}public-ip-overwrite`;
+      // n1's Node was made anew above.
+      const [older, younger] = [2, 1].map((number) => overlay.node(number).agent);
+      const claim = "its public address 192.0.2.1 is that of the older lease";
+      await cluster.annotate("n2", { [overwrite]: "192.0.2.1" });
+      expect(await younger?.warned("lease", true)).toContain(claim);
+      await younger?.stop();
+      younger?.spawn();
+      await eventually(
+        async () => (await younger?.readiness())?.reasons.some(({ message }) => message.includes(claim)),
+        { within: 10_000, what: "it says why it is not ready" },
+      );
+      await cluster.annotate("n2", { [overwrite]: null });
+      await Promise.all([older, younger].map((agent) => agent?.settled(2, 30_000)));
+      await younger?.warned("lease", false);
+      await overlay.withoutLoss(async () => {});
+    });
+
+    test("a node whose annotations can't be published any more says why", async () => {
+      const { agent } = overlay.node(2);
+      const overwrite = `${PREFIX}public-ip-overwrite`;
+      await cluster.annotate("n2", { [overwrite]: "nonsense", [PUBLIC_IP]: null });
+      expect(await agent.warned("lease", true)).toContain(`annotation ${PUBLIC_IP} is missing`);
+      await cluster.annotate("n2", { [overwrite]: null });
+      await agent.warned("lease", false, 60_000);
+      expect((await published("n2"))[PUBLIC_IP]).toBe("192.0.2.2");
+    });
   });
 });

@@ -61,6 +61,9 @@ test("ready says why not; an outage of the lease source and refused peers are wa
   expect(warnings).toEqual([
     { condition: "leaseSource", message: "embedded /x/leases.db: last contact 61 s ago: file is not a database" },
   ]);
+  const lease = (leaseProblem: string) => readiness(facts({ source: out, leaseProblem })).warnings;
+  expect(lease("it does not count")).toEqual([...warnings, { condition: "lease", message: "it does not count" }]);
+  expect(lease("file is not a database")).toEqual(warnings);
   const cniConf = { source: "/s", file: "/f", written: false, looks: 1, problem: "/s can't be read" };
   expect(readiness(facts({ cniConf }))).toEqual({
     ready: true,
