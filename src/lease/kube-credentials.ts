@@ -1,5 +1,5 @@
 import type { RequestOptions } from "node:https";
-import { type Cluster, KubeConfig, type User } from "@kubernetes/client-node";
+import { type Cluster, KubeConfig } from "@kubernetes/client-node";
 import * as v from "valibot";
 import { UsageError } from "../base/errors.ts";
 import {
@@ -10,6 +10,7 @@ import {
   readText,
   showUrl,
 } from "./kube-config.ts";
+import { ExecPlugin } from "./kube-plugin.ts";
 
 /** Everything that a request needs beside itself. */
 export interface KubeAccess {
@@ -25,8 +26,6 @@ export interface KubeAccess {
 
 /** How long what was read is good for: tokens and certificates are renewed in place (client-go rereads each minute). */
 const KEEP_MS = 60_000;
-/** How long an exec plugin may take. */
-const PLUGIN_MS = 30_000;
 
 /** The credentials as they are now: read again after a while, and when `forget` says that they were refused. */
 export class KubeCredentials {
@@ -82,8 +81,16 @@ export class KubeCredentials {
     const kept = this.#plugin;
     if (kept !== undefined && Bun.deepEquals(kept.found, found)) return kept.config;
     const config = new KubeConfig();
-    config.loadFromClusterAndUser(found.cluster, withExecInfo(found.user));
-    this.#plugin = found.user.exec ? { found, config } : undefined;
+    const { cluster, user, identity } = found;
+    this.#plugin = undefined;
+    if (user.exec) {
+      const plugin = execPlugin(user.exec, identity);
+      config.addAuthenticator(plugin);
+      config.loadFromClusterAndUser(cluster, plugin.userOf(user));
+      this.#plugin = { found, config };
+    } else {
+      config.loadFromClusterAndUser(cluster, user);
+    }
     return config;
   }
 }
@@ -96,10 +103,10 @@ function plainAccess({ cluster }: FoundConfig): KubeAccess {
 async function secureAccess({ cluster, user, identity }: FoundConfig, config: KubeConfig): Promise<KubeAccess> {
   const options: RequestOptions = {};
   try {
-    await withDeadline(config.applyToHTTPSOptions(options), PLUGIN_MS);
+    await config.applyToHTTPSOptions(options);
   } catch (cause) {
     const from = user.exec?.command ? `exec plugin ${user.exec.command} for ${identity}` : identity;
-    throw new Error(`no credentials from ${from}: ${lastLine(cause)}`, { cause });
+    throw new Error(`no credentials from ${from}: ${messageOf(cause)}`, { cause });
   }
   const headers: Record<string, string> = {};
   for (const [name, value] of Object.entries(options.headers ?? {})) headers[name] = `${value}`.trim();
@@ -138,29 +145,14 @@ const tlsSchema = v.pipe(
   })),
 );
 
-const execSchema = v.looseObject({ apiVersion: v.optional(v.string()), env: v.nullish(v.array(v.unknown())) });
-
-/** Tells an exec plugin which form of answer is wanted (client.authentication.k8s.io). */
-function withExecInfo(user: User): User {
-  if (!user.exec) return user;
-  const exec = v.parse(execSchema, user.exec);
-  const info = { apiVersion: exec.apiVersion, kind: "ExecCredential", spec: { interactive: false } };
-  const env = [...(exec.env ?? []), { name: "KUBERNETES_EXEC_INFO", value: JSON.stringify(info) }];
-  return { ...user, exec: { ...exec, env } };
-}
-
-async function withDeadline<T>(work: Promise<T>, ms: number): Promise<T> {
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new Error(`no answer within ${ms / 1000} s`)), ms);
+function execPlugin(exec: unknown, identity: string): ExecPlugin {
   try {
-    return await Promise.race([work, late.promise]);
-  } finally {
-    clearTimeout(timer);
+    return new ExecPlugin(exec);
+  } catch (cause) {
+    throw new Error(`no credentials from ${identity}: ${messageOf(cause)}`, { cause });
   }
 }
 
-/** Where a plugin's output says what went wrong. */
-function lastLine(cause: unknown): string {
-  const lines = (cause instanceof Error ? cause.message : String(cause)).trim().split("\n");
-  return lines.at(-1)?.slice(0, 200) || "it failed without a word";
+function messageOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
 }

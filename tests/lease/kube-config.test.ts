@@ -1,10 +1,12 @@
 import { beforeAll, describe, expect, test } from "bun:test";
-import { chmodSync, readFileSync } from "node:fs";
+import { chmodSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { UsageError } from "../../src/base/errors.ts";
 import { findKubeConfig, type KubeConfigOptions } from "../../src/lease/kube-config.ts";
 import { KubeCredentials } from "../../src/lease/kube-credentials.ts";
+import { ExecPlugin } from "../../src/lease/kube-plugin.ts";
 import { useTemporaryFolder } from "../support/temp.ts";
+import { eventually } from "../support/wait.ts";
 
 const folder = useTemporaryFolder();
 const IN_POD = { KUBERNETES_SERVICE_HOST: "10.96.0.1", KUBERNETES_SERVICE_PORT: "443" };
@@ -255,6 +257,35 @@ describe("an exec plugin", () => {
   test("that fails is named with what it said last", async () => {
     const credentials = await plugin("echo first >&2; echo 'you are not logged in' >&2; exit 3");
     await expect(credentials.current()).rejects.toThrow(/^no credentials from exec plugin .*: you are not logged in$/);
+  });
+
+  test.each([
+    ["is no JSON", `echo ${SECRET}`],
+    ["has no status", "echo '{}'"],
+    ["has a token that is no text", answer({ token: { not: SECRET } })],
+  ])("whose answer %s is refused, and the answer is not told", async (_what, script) => {
+    const error = await (await plugin(script)).current().then(
+      () => new Error("accepted"),
+      (cause: Error) => cause,
+    );
+    expect(error.message).toMatch(/^no credentials from exec plugin .*: what it printed is not an ExecCredential/);
+    expect(Bun.inspect(error)).not.toContain(SECRET);
+  });
+
+  test("is named by its field when its configuration is wrong", async () => {
+    await expect((await plugin("", { env: "x" })).current()).rejects.toThrow("exec.env is missing or malformed");
+  });
+
+  test("that hangs is killed when its time is over", async () => {
+    const pid = folder.at("pid");
+    const command = await write(`#!/bin/sh\necho $$ >${pid}\nexec sleep 600\n`);
+    chmodSync(command, 0o755);
+    const user = { name: "u" };
+    await expect(new ExecPlugin({ command }, 500).applyAuthentication(user, {})).rejects.toThrow(
+      "no answer within 0.5 s",
+    );
+    const process = `/proc/${readFileSync(pid, "utf8").trim()}`;
+    await eventually(() => !existsSync(process), { within: 5_000, what: "the plugin is gone" });
   });
 });
 
