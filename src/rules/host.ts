@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { Nftables } from "../ffi/libnftables.ts";
 import { Nfnetlink } from "../ffi/nfnetlink.ts";
 import { NftablesWatch } from "../ffi/nftables-watch.ts";
@@ -11,7 +11,8 @@ export interface Host {
   readonly run: RunCommand;
   /** @returns the program's path, if it is on the PATH */
   which(program: string): string | undefined;
-  exists(path: string): boolean;
+  /** @returns the text of a file of the kernel's; undefined if there is none */
+  read(path: string): string | undefined;
   openNfnetlink(): Nfnetlink;
   watchNftables(onChange: () => void): NftablesWatch;
   openNftables(): Nftables;
@@ -22,9 +23,17 @@ export interface Host {
 export const thisHost: Host = {
   run: runCommand,
   which: (program) => Bun.which(program) ?? undefined,
-  exists: existsSync,
+  read: readIfPresent,
   openNfnetlink: () => new Nfnetlink(),
   watchNftables: (onChange) => new NftablesWatch(onChange),
   openNftables: () => new Nftables(),
   openLegacyTables: (family) => new LegacyTables(family),
 };
+
+function readIfPresent(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return undefined;
+  }
+}

@@ -6,7 +6,8 @@ import { canonicalSpec, type IptablesActual, type IptablesPlace, jumpSpec, PLACE
 export interface IptablesChange {
   /** for `iptables-restore --noflush`; each table that it names is one transaction */
   readonly input: string;
-  readonly tables: number;
+  /** tables that get rules: what is refused for one of them must not change the other */
+  readonly kept: number;
   readonly deviations: Deviations;
 }
 
@@ -25,15 +26,23 @@ export function diffIptables(
     return deviates(change.deviations) ? [{ ...change, table: place.table }] : [];
   });
   if (changes.length === 0) return undefined;
+  const section = (table: string, lines: readonly string[]) =>
+    lines.length === 0 ? "" : [`*${table}`, ...lines, "COMMIT", ""].join("\n");
   return {
-    input: changes.map(({ table, lines }) => [`*${table}`, ...lines, "COMMIT", ""].join("\n")).join(""),
-    tables: changes.length,
+    // A chain goes when it is empty and nothing of ours leads to it; should another's rule do so, only that is refused.
+    input: [
+      ...changes.map(({ table, lines }) => section(table, lines)),
+      ...changes.map(({ table, last = [] }) => section(table, last)),
+    ].join(""),
+    kept: changes.filter(({ last }) => last === undefined).length,
     deviations: sumDeviations(changes.map(({ deviations }) => deviations)),
   };
 }
 
 interface PartChange {
   readonly lines: readonly string[];
+  /** of what is removed, after all else */
+  readonly last?: readonly string[];
   readonly deviations: Deviations;
 }
 
@@ -64,11 +73,8 @@ function keepPart(place: IptablesPlace, rules: readonly string[], actual: Iptabl
 
 function removePart(place: IptablesPlace, { rules, jumps }: IptablesActual): PartChange {
   return {
-    lines: [
-      ...(rules === undefined ? [] : [declare(place)]),
-      ...jumps.map((spec) => `-D ${place.hook} ${spec}`),
-      ...(rules === undefined ? [] : [`-X ${place.chain}`]),
-    ],
+    lines: [...(rules === undefined ? [] : [declare(place)]), ...jumps.map((spec) => `-D ${place.hook} ${spec}`)],
+    last: rules === undefined ? [] : [`-X ${place.chain}`],
     deviations: {
       ...(rules === undefined ? {} : { "chain foreign": 1 }),
       ...(jumps.length === 0 ? {} : { "jump doubled": jumps.length }),

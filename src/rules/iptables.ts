@@ -131,10 +131,10 @@ export class IptablesBackend implements Backend {
     return { ...parseListing(jumps, place), rules: inKernel ? ["unreadable"] : undefined };
   }
 
-  async #write({ restore }: Programs, { input, tables }: IptablesChange, signal: AbortSignal): Promise<void> {
+  async #write({ restore }: Programs, { input, kept }: IptablesChange, signal: AbortSignal): Promise<void> {
     const command = [restore, "-w", LOCK_WAIT, "--noflush"];
     // Each table is committed by itself. What the second one would be refused for must not leave the first one changed.
-    if (tables > 1) await this.#output([...command, "--test"], signal, input);
+    if (kept > 1) await this.#output([...command, "--test"], signal, input);
     await this.#output(command, signal, input);
   }
 

@@ -109,7 +109,7 @@ export class PacketFilter implements Disposable {
     if (this.#mode !== "iptables") return [];
     return families
       .map((family) => BRIDGE_CALLS[family])
-      .filter((path) => !this.#host.exists(path))
+      .filter((path) => this.#host.read(path) === undefined)
       .map(
         (path) =>
           `${path} is missing, so packets between pods of this node pass the rules by: load the module (modprobe ` +
@@ -154,6 +154,23 @@ export class PacketFilter implements Disposable {
    * @throws KernelError
    */
   warnings(): string[] {
+    return [...this.#passedBy(), ...this.#blocked()];
+  }
+
+  /** The module is there, but somebody turned it off. */
+  #passedBy(): string[] {
+    if (this.#mode !== "iptables") return [];
+    return this.#families
+      .map((family) => BRIDGE_CALLS[family])
+      .filter((path) => this.#host.read(path)?.trim() === "0")
+      .map(
+        (path) =>
+          `${path} is 0, so packets between pods of this node pass the rules by, and Services may not work for them: ` +
+          `set it to 1 (sysctl -w ${path.replace("/proc/sys/", "").replaceAll("/", ".")}=1)`,
+      );
+  }
+
+  #blocked(): string[] {
     if (!this.#forwards || this.#backend === undefined) return [];
     const { name } = this.#backend;
     // Its own tables don't count, and may be long.

@@ -63,22 +63,26 @@ describeInNamespaces("what is in the way of the rules", () => {
     await keeper.stop();
   });
 
-  test("no br_netfilter: the rules are made, and it is said what they lack", async () => {
-    let loaded = false;
+  test("no br_netfilter: the rules are made, and it is said what they lack; turned off, it is a warning", async () => {
+    let bridged: "0\n" | "1\n" | undefined;
     const host = on.host(
       (name) => name.includes("-nft"),
-      (path) => loaded || !path.includes("/bridge/"),
+      (path) => (path.includes("/bridge/") ? bridged : undefined),
     );
     const keeper = new TestKeeper(on, "nft", { host, resyncSeconds: 1 });
     keeper.want();
     const found = await problem(keeper, "bridge-nf-call-ip6tables is missing");
     expect(found).toContain("modprobe br_netfilter");
     expect(keeper.facts().inPlace).toEqual({ 4: true, 6: true });
-    loaded = true;
+    bridged = "0\n";
     await eventually(() => keeper.keeper.problems().length === 0, {
       within: 5_000,
       what: "it is seen that it is there",
     });
+    await eventually(() => keeper.facts().warnings.length === 2, { within: 5_000, what: "it is warned of" });
+    expect(keeper.facts().warnings[0]).toContain("sysctl -w net.bridge.bridge-nf-call-iptables=1");
+    bridged = "1\n";
+    await eventually(() => keeper.facts().warnings.length === 0, { within: 5_000, what: "the warning is gone" });
     await keeper.stop();
   });
 
@@ -170,11 +174,15 @@ describeInNamespaces("rules of others that have to do with our chains", () => {
         "iptables",
         on.host(() => true),
       );
-      await on.sh(`for each in 'N FLANNEL-FWD' 'N MINE' 'A MINE -j FLANNEL-FWD'; do ip6tables-${kind} -$each; done`);
+      const made =
+        "'N FLANNEL-FWD' 'A FLANNEL-FWD -j ACCEPT' 'A FORWARD -j FLANNEL-FWD' 'N MINE' 'A MINE -j FLANNEL-FWD'";
+      await on.sh(`for each in ${made}; do ip6tables-${kind} -$each; done`);
       const { leftovers } = await filter.keep(NOTHING, AbortSignal.timeout(10_000));
       expect(leftovers.map(({ message }) => message)).toEqual([
         expect.stringContaining(`remove that rule first: ip6tables-${kind}-save | grep FLANNEL-`),
       ]);
+      // It is of no effect any more.
+      expect((await on.sh(`ip6tables-${kind}-save -t filter | grep -- ^-A`)).trim()).toBe("-A MINE -j FLANNEL-FWD");
       await on.sh(`ip6tables-${kind} -F MINE`);
       expect((await filter.keep(NOTHING, AbortSignal.timeout(10_000))).leftovers).toEqual([]);
       expect(filter.present()[`iptables-${kind === "nft" ? "nft" : "legacy"}`]).toEqual([]);

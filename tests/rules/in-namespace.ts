@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import { RulesKeeper } from "../../src/agent/rules-keeper.ts";
 import { inNetworkNamespace } from "../../src/ffi/libc.ts";
 import { Nftables } from "../../src/ffi/libnftables.ts";
@@ -8,7 +7,7 @@ import { LegacyTables } from "../../src/ffi/xtables.ts";
 import { FAMILIES, type Family, type PerFamily } from "../../src/net/family.ts";
 import type { Prefix } from "../../src/net/prefix.ts";
 import { runCommand } from "../../src/rules/command.ts";
-import type { Host } from "../../src/rules/host.ts";
+import { type Host, thisHost } from "../../src/rules/host.ts";
 import type { RulesFacts } from "../../src/status/facts.ts";
 import { Netns } from "../support/netns.ts";
 import { TemporaryFolder } from "../support/temp.ts";
@@ -28,7 +27,7 @@ export class FilterHost implements Disposable {
   readonly lock = this.folder.at("xtables.lock");
 
   /** @param programs which of iptables' programs are on the PATH */
-  host(programs: (name: string) => boolean, exists: (path: string) => boolean = existsSync): Host {
+  host(programs: (name: string) => boolean, read: Host["read"] = thisHost.read): Host {
     const { path } = this.ns;
     class TablesHere extends LegacyTables {
       override names(): string[] {
@@ -38,7 +37,7 @@ export class FilterHost implements Disposable {
     return {
       run: (command, options) => runCommand(this.#command(command), options),
       which: (name) => (programs(name) ? (Bun.which(name) ?? undefined) : undefined),
-      exists,
+      read,
       openNfnetlink: () => inNetworkNamespace(path, () => new Nfnetlink()),
       watchNftables: (onChange) => inNetworkNamespace(path, () => new NftablesWatch(onChange)),
       openNftables: () => inNetworkNamespace(path, () => new Nftables()),

@@ -197,7 +197,7 @@ describeInNamespaces("on the real kernel", () => {
       ...NOTHING,
       host: on.host(
         () => false,
-        () => false,
+        () => undefined,
       ),
     });
     await keeper.start();
