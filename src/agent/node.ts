@@ -1,3 +1,4 @@
+import { sleep } from "../base/backoff.ts";
 import { describeError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import { VERSION } from "../base/version.ts";
@@ -20,6 +21,7 @@ import { ExternalInterfaceKeeper } from "./external-interface.ts";
 import { Loop, type TurnResult } from "./loop.ts";
 import { PlanSettingsKeeper } from "./plan-settings.ts";
 import { ReconcileRecord } from "./record.ts";
+import { RejectionLog } from "./rejection-log.ts";
 import { RulesKeeper } from "./rules-keeper.ts";
 import { SubnetFileKeeper } from "./subnet-file-keeper.ts";
 
@@ -30,6 +32,10 @@ const log = logger("agent");
  * may be on their way back, too.
  */
 const PRUNE_HOLD_MS = 10_000;
+
+/** How long a turn waits for the lease source's settings, in milliseconds. */
+const SETTINGS_MS = 1000;
+const LATE = Symbol("late");
 
 const inputKeys = ["settings", "network", "external", "own", "leases"] as const;
 
@@ -57,12 +63,15 @@ export class Node {
   readonly #rules: RulesKeeper;
   readonly #previous: ReturnType<typeof readPreviousSubnet>;
   readonly #record = new ReconcileRecord();
+  readonly #rejections = new RejectionLog();
   readonly #planSettings: PlanSettingsKeeper;
   readonly #timers: Timer[] = [];
   #pruneTimer: Timer | undefined;
   #toldMtu: string | undefined;
   readonly #randomMacs: PerFamily<Mac> = {};
   #settings: SourceSettings | undefined;
+  /** resolves to why that failed */
+  #reading: Promise<string | undefined> | undefined;
   #kernel: KernelReconciler | undefined;
   #keeper: LeaseKeeper | undefined;
   #watching: Promise<void> | undefined;
@@ -130,6 +139,7 @@ export class Node {
       ...(own === undefined ? {} : { own }),
       ...(leaseProblem === undefined ? {} : { leaseProblem }),
       ...(this.#snapshot === undefined ? {} : { snapshot: this.#snapshot }),
+      rejections: this.#rejections.count,
       ...(this.#planned === undefined ? {} : { desired: this.#planned.desired }),
       problems: [...this.#problems, ...this.#presentProblems()],
       loop: this.#loop.facts(),
@@ -236,13 +246,33 @@ export class Node {
 
   async #readSettings(problems: Finding[]): Promise<SourceSettings | undefined> {
     if (this.#settings !== undefined) return this.#settings;
+    const { source } = this.#options;
+    this.#reading ??= this.#askForSettings().finally(() => {
+      this.#reading = undefined;
+    });
+    const reading = this.#reading;
+    // A source that does not answer must not hold the loop, which lives all the same.
+    const problem = await Promise.race<string | undefined | typeof LATE>([
+      reading,
+      sleep(SETTINGS_MS, this.#stopping.signal).then(() => LATE),
+    ]);
+    if (problem === LATE) {
+      void reading.then(() => this.#loop.mark("configuration read"));
+      const where = `${source.kind} ${source.location}`;
+      problems.push({ condition: "config", message: `the configuration is awaited: ${where} has not answered yet` });
+    } else if (problem !== undefined) problems.push({ condition: "config", message: problem });
+    return this.#settings;
+  }
+
+  /** @returns why there are none, undefined if there are */
+  async #askForSettings(): Promise<string | undefined> {
     try {
       this.#settings = await this.#options.source.settings(this.#stopping.signal);
       for (const warning of this.#settings.warnings) log.warn("{warning}", { warning });
+      return undefined;
     } catch (error) {
-      problems.push({ condition: "config", message: describeError(error) });
+      return describeError(error);
     }
-    return this.#settings;
   }
 
   #openKernel(network: NetworkConfig): KernelReconciler {
@@ -313,6 +343,7 @@ export class Node {
   async #watch(network: NetworkConfig, keeper: LeaseKeeper): Promise<void> {
     for await (const snapshot of this.#options.source.watch(network, this.#stopping.signal)) {
       this.#latest = snapshot;
+      this.#rejections.look(snapshot);
       keeper.observe(snapshot);
       this.#loop.mark("leases changed");
     }

@@ -14,6 +14,8 @@ export interface NodeFollowerOptions {
   readonly watchSeconds: readonly [number, number];
   /** how much longer it may take to end, in milliseconds */
   readonly graceMs: number;
+  /** how often it is looked whether the watch said anything, in milliseconds; if not, a sign of life is asked for */
+  readonly quietMs: number;
   /** what is wrong with following, undefined when all is well again */
   readonly onState: (error: Error | undefined) => void;
   /** the records may have changed */
@@ -147,7 +149,7 @@ export class NodeFollower {
   }
 
   async #watch(from: string): Promise<void> {
-    const { transport, watchSeconds, graceMs } = this.#options;
+    const { transport, watchSeconds, graceMs, quietMs } = this.#options;
     const [least, most] = watchSeconds;
     const seconds = Math.round(least + Math.random() * (most - least));
     const query = new URLSearchParams({
@@ -163,12 +165,29 @@ export class NodeFollower {
       this.#report({ follow: undefined });
     };
     const stop = AbortSignal.any([this.#signal, watching.signal]);
+    let heard = true;
+    const pulse = setInterval(() => {
+      if (!heard) void this.#askForLife(watching);
+      heard = false;
+    }, quietMs);
     try {
       for await (const frame of transport.watch(`${NODES}?${query}`, stop, seconds * 1000 + graceMs, onOpen)) {
+        heard = true;
         this.#version = (await this.#take(frame)) || this.#version;
       }
     } finally {
+      clearInterval(pulse);
       this.#watching = undefined;
+    }
+  }
+
+  /** In a small cluster a watch may be silent for minutes, and so is one whose server hangs: that is told in time. */
+  async #askForLife(watching: AbortController): Promise<void> {
+    try {
+      await this.#options.transport.bytes(`${NODES}?limit=1`, this.#signal);
+    } catch (error) {
+      // A refusal is an answer, too.
+      if (error instanceof KubeError && error.status === undefined) watching.abort(error);
     }
   }
 

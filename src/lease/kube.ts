@@ -35,6 +35,7 @@ export interface KubernetesOptions extends KubeConfigOptions {
   /** see NodeFollowerOptions */
   readonly watchSeconds?: readonly [number, number];
   readonly graceMs?: number;
+  readonly quietMs?: number;
 }
 
 /** All in milliseconds. Between looks at a Node that is not there yet, or lacks something: while its changes are told, and otherwise. */
@@ -78,7 +79,7 @@ class KubernetesSource implements LeaseSource {
   #mayAnnounce = false;
 
   constructor(options: KubernetesOptions) {
-    const { annotationPrefix, environment, watchSeconds = [180, 240], graceMs = 10_000 } = options;
+    const { annotationPrefix, environment, watchSeconds = [180, 240], graceMs = 10_000, quietMs = 30_000 } = options;
     this.#options = options;
     this.#names = annotationNames(annotationPrefix);
     this.#transport = new KubeTransport(new KubeCredentials(options), () => {
@@ -94,7 +95,10 @@ class KubernetesSource implements LeaseSource {
     const [transport, names, records] = [this.#transport, this.#names, this.#records];
     const onState = (error: Error | undefined) => this.#followed(error);
     const onNews = () => this.#wake();
-    this.#follower = new NodeFollower({ transport, names, records, watchSeconds, graceMs, onState, onNews }, signal);
+    this.#follower = new NodeFollower(
+      { transport, names, records, watchSeconds, graceMs, quietMs, onState, onNews },
+      signal,
+    );
   }
 
   get location(): string {

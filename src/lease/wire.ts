@@ -113,9 +113,11 @@ export function parsePublicAddress(text: string, family: Family): Address | unde
 }
 
 function isUnicast(address: Address): boolean {
+  // Flannel's way to write that there is none.
+  if (address === NO_ADDRESS[familyOf(address)]) return true;
   const [first = 0] = addressToBytes(address);
-  // 224.0.0.0/4 and what lies above, ff00::/8
-  return familyOf(address) === 4 ? first < 224 : first !== 0xff;
+  // 0.0.0.0/8, 127.0.0.0/8, 224.0.0.0/4 and what lies above; ::1, ff00::/8
+  return familyOf(address) === 4 ? first > 0 && first !== 127 && first < 224 : address !== "::1" && first !== 0xff;
 }
 
 /** What flannel makes JSON of, in this order, for one family's VXLAN device. */

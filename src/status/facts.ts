@@ -23,6 +23,8 @@ export interface Facts {
   readonly leaseProblem?: string;
   /** the last complete snapshot that has our own lease */
   readonly snapshot?: Snapshot;
+  /** records that were rejected since the start */
+  readonly rejections: number;
   readonly desired?: Desired;
   /** what keeps the agent from going on, by part; in the order in which the parts follow each other */
   readonly problems: readonly Finding[];

@@ -41,6 +41,11 @@ export function debugState(facts: Facts): object {
     snapshotTakenAt: time(snapshot?.takenAt),
     leases: snapshot?.leases.map(leaseView) ?? [],
     rejectedLeases: snapshot?.rejected ?? [],
+    leaseCounts: {
+      used: snapshot?.leases.length ?? 0,
+      rejected: snapshot?.rejected.length ?? 0,
+      rejectedSinceStart: facts.rejections,
+    },
     desired: desired ? desiredView(desired, kernel.links) : null,
     reconcile: {
       settled: kernel.settled,

@@ -35,6 +35,25 @@ describeInNamespaces("agents that keep their leases in etcd", () => {
       for (const number of [1, 2]) await overlay.addNode(number);
     });
 
+    test("are alive, and say what they wait for, while etcd swallows what it is sent", async () => {
+      const { ns, agent } = overlay.node(1);
+      // As a firewall that drops: nobody answers, not even that there is nobody.
+      await ns.exec(["nft", "add table inet fw; add chain inet fw out { type filter hook output priority 0; }"]);
+      await ns.exec(["nft", "add rule inet fw out tcp dport 2379-65535 ip daddr 192.0.2.250 drop"]);
+      agent.spawn();
+      await eventually(
+        async () => (await agent.readiness()).reasons.some(({ message }) => message.includes("has not answered yet")),
+        { within: 4_000, what: "readiness says who does not answer" },
+      );
+      const { turns } = (await agent.state()).reconcile;
+      await eventually(async () => (await agent.state()).reconcile.turns > turns, {
+        within: 4_000,
+        what: "the loop turns",
+      });
+      await ns.exec(["nft", "delete table inet fw"]);
+      await agent.stop();
+    });
+
     test("wait for the network's configuration, and go on when it comes", async () => {
       const { agent } = overlay.node(1);
       agent.spawn();

@@ -166,6 +166,7 @@ describeInNamespaces("what befalls etcd costs no packet between healthy nodes", 
             `lease ${key} stays as it was: the value is not JSON: "{"`,
           ];
           expect((await agent.warnings("peers")).toSorted()).toEqual(told.toSorted());
+          for (const line of told) expect(agent.log.split(line)).toHaveLength(2);
           expect((await agent.readiness()).ready).toBe(true);
           await agent.settled(3);
           await ping.answers(50, 10_000);

@@ -121,6 +121,22 @@ describeWithKubernetes("Kubernetes in bad times", () => {
     await back(source);
   });
 
+  test("a server that hangs is found out long before its watch would have ended", async () => {
+    await createPublished(cluster, 1);
+    const source = await open({ quietMs: 1000 });
+    await using follower = new Follower(source);
+    await follower.untilKeys(["node-1"]);
+    await cluster.signal("kube-apiserver", "SIGSTOP");
+    try {
+      expect((await out(source, 20_000)).message).toContain("no answer within 10 s");
+    } finally {
+      await cluster.signal("kube-apiserver", "SIGCONT");
+    }
+    await createPublished(cluster, 2);
+    await follower.untilKeys(["node-1", "node-2"], 30_000);
+    await back(source);
+  });
+
   test("a server that is killed and comes back, with our history forgotten and our token refused", async () => {
     await createPublished(cluster, 1);
     await createPublished(cluster, 2);

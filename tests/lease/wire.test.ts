@@ -22,8 +22,11 @@ const anyPrefix = (family: Family): fc.Arbitrary<Prefix> =>
 const anyMac = fc.uint8Array({ minLength: 6, maxLength: 6 }).map(macFromBytes).filter(isUnicastMac);
 const anyVtep = fc.record({ vni: fc.integer({ min: 0, max: 0xffffff }), mac: anyMac });
 const hostAddress = {
-  4: fc.bigInt(1n, 0xdfffffffn).map((value) => addressFromBigInt(value, 4)),
-  6: fc.bigInt(1n, (0xffn << 120n) - 1n).map((value) => addressFromBigInt(value, 6)),
+  4: fc
+    .bigInt(0x01000000n, 0xdfffffffn)
+    .filter((value) => value >> 24n !== 127n)
+    .map((value) => addressFromBigInt(value, 4)),
+  6: fc.bigInt(2n, (0xffn << 120n) - 1n).map((value) => addressFromBigInt(value, 6)),
 };
 
 /** A VTEP has a public address beside it. */
@@ -181,6 +184,9 @@ describe("attributes", () => {
     ['{"PublicIP":3}', "PublicIP must be a unicast IPv4 address, not 3"],
     ['{"PublicIP":"fd00::1"}', 'PublicIP must be a unicast IPv4 address, not "fd00::1"'],
     ['{"PublicIP":"224.0.0.1"}', 'PublicIP must be a unicast IPv4 address, not "224.0.0.1"'],
+    ['{"PublicIP":"127.0.0.1"}', 'PublicIP must be a unicast IPv4 address, not "127.0.0.1"'],
+    ['{"PublicIP":"0.1.2.3"}', 'PublicIP must be a unicast IPv4 address, not "0.1.2.3"'],
+    ['{"PublicIPv6":"::1"}', 'PublicIPv6 must be a unicast IPv6 address, not "::1"'],
     ['{"PublicIPv6":"1.2.3.4"}', 'PublicIPv6 must be a unicast IPv6 address, not "1.2.3.4"'],
     ['{"PublicIPv6":"ff02::1"}', 'PublicIPv6 must be a unicast IPv6 address, not "ff02::1"'],
     ['{"BackendType":1}', "BackendType must be a text, not 1"],

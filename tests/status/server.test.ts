@@ -21,6 +21,7 @@ function facts(changes: Partial<Facts> = {}): Facts {
     source: { kind: "embedded", location: "/x/leases.db", contact: { lastContactAt: NOW - 1_000 } },
     problems: [],
     loop: { turns: 1, failuresInARow: 0 },
+    rejections: 0,
     kernel: { settled: true, pruning: true, fullReads: 1, links: [], repaired: {}, driftsFound: 0, failures: [] },
     rules: {
       mode: "iptables",
