@@ -134,7 +134,11 @@ export class ClusterNode implements Disposable {
 
   get #environment(): Record<string, string> {
     const folders = Object.values(COMMANDS).flatMap((path) => (path === undefined ? [] : [dirname(path)]));
-    return { PATH: [...new Set(folders), "/usr/sbin:/usr/bin:/sbin:/bin"].join(":") };
+    return {
+      PATH: [...new Set(folders), "/usr/sbin:/usr/bin:/sbin:/bin"].join(":"),
+      // The kubelet would wait some seconds for a cloud that is not there.
+      AWS_EC2_METADATA_DISABLED: "true",
+    };
   }
 
   /** `ctr` among Kubernetes' containers. @throws Error with its stderr if it fails */
