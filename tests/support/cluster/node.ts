@@ -123,6 +123,8 @@ export class ClusterNode implements Disposable {
       // Nobody resolves names here.
       "--resolv-conf=",
       "--node-status-update-frequency=2s",
+      // Now and then it forgets a pod that has ended until it looks at all of them, which is once a minute.
+      "--sync-frequency=5s",
     ]);
   }
 
