@@ -11,6 +11,7 @@ import type { Family } from "../net/family.ts";
 import { formatPrefix } from "../net/prefix.ts";
 import type { Operation } from "./operations.ts";
 import { OWN_ALIAS } from "./owned.ts";
+import { DEFAULT_METRIC } from "./state.ts";
 
 export interface FailedOperation {
   readonly operation: Operation;
@@ -120,7 +121,9 @@ export class Applier implements Disposable {
       }
       case "route-replace":
       case "route-delete": {
-        const builder = builderFor(this.#routes, operation.destination.family, (family) => new RouteBuilder(family));
+        // Named, lest a deletion takes another's route of a lower metric; that of IPv4 is the lowest.
+        const make = (family: Family) => new RouteBuilder(family, DEFAULT_METRIC[family]);
+        const builder = builderFor(this.#routes, operation.destination.family, make);
         const parameters = { ...operation, device: operation.index };
         return operation.kind === "route-replace" ? builder.replace(parameters) : builder.delete(parameters);
       }

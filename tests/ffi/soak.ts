@@ -30,7 +30,7 @@ class Soak implements Disposable {
   readonly #stack = new DisposableStack();
   readonly #socket = this.#stack.use(new NetlinkSocket({ receiveBuffer: 8 * 1024 * 1024 }));
   readonly #batch = this.#stack.use(new Batch<Label>(this.#socket));
-  readonly #routes = { 4: this.#stack.use(new RouteBuilder(4)), 6: this.#stack.use(new RouteBuilder(6)) };
+  readonly #routes = { 4: this.#stack.use(new RouteBuilder(4, 0)), 6: this.#stack.use(new RouteBuilder(6, 1024)) };
   readonly #neighbours = this.#stack.use(new NeighbourBuilder(4, "neighbour"));
   readonly #forwarding = this.#stack.use(new NeighbourBuilder(4, "forwarding"));
   refused = 0;
@@ -95,7 +95,7 @@ class Soak implements Disposable {
     for (let n = 0; n < 20; n++) {
       using socket = new NetlinkSocket({ receiveBuffer: 1024 * 1024 });
       using batch = new Batch<Label>(socket);
-      using _routes = new RouteBuilder(6);
+      using _routes = new RouteBuilder(6, 1024);
       using _neighbours = new NeighbourBuilder(6, "forwarding");
       batch.sendOnly(plainMessage(RTM_GETLINK, 0x300, new Uint8Array(16)), { operation: "read", object: "links" });
       const buffer = new Uint8Array(64 * 1024);

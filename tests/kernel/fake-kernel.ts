@@ -264,7 +264,7 @@ export class FakeKernel {
         return this.addRoute({ destination, gateway, index, onlink, protocol, ...fixed }, "replace");
       }
       case "route-delete":
-        return this.deleteRoute(operation);
+        return this.deleteRoute({ ...operation, priority: DEFAULT_METRIC[operation.destination.family] });
       case "blackhole-replace": {
         const { destination, protocol, metric: priority } = operation;
         const fixed = { gateway: undefined, index: 0, onlink: false, type: RTN_BLACKHOLE, tos: 0 };

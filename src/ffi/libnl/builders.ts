@@ -43,9 +43,11 @@ export class RouteBuilder implements Disposable {
   readonly #gateway: AddressHandle;
   readonly #hop: Pointer;
 
-  constructor(family: Family) {
+  /** @param metric of all of them; 0 means, as in the kernel, that a deletion takes the first of whatever metric */
+  constructor(family: Family, metric: number) {
     const lib = nlRoute();
     this.#route = allocated(lib.rtnl_route_alloc(), "a route");
+    lib.rtnl_route_set_priority(this.#route, metric);
     this.#destination = AddressHandle.forFamily(family);
     this.#gateway = AddressHandle.forFamily(family);
     // The route owns its next hop once it is added.
