@@ -12,6 +12,11 @@ export function describeError(error: unknown): string {
   return parts.join(": ");
 }
 
+/** Whether a failed system call failed with one of these errno names. */
+export function hasCode(error: unknown, ...names: readonly string[]): boolean {
+  return error instanceof Error && "code" in error && names.some((name) => name === error.code);
+}
+
 /** A mistake of whoever configured or called us, to be told in one line and answered by exit code 2. */
 export class UsageError extends Error {
   override readonly name = "UsageError";

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { hasCode } from "../base/errors.ts";
 import { isTemporaryName, writeWholeFile } from "../base/write-file.ts";
 import { type DelegateConf, parseDelegateConf } from "./delegate-conf.ts";
 import { isContainerId } from "./environment.ts";
@@ -13,10 +14,6 @@ import { CniError, CODE } from "./errors.ts";
 
 /** milliseconds; nobody takes this long to write a file */
 const ABANDONED_MS = 60_000;
-
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR");
-}
 
 /** Written before the delegate is called, so that whatever it does can be found again. */
 export function writeRecord(dataDir: string, containerId: string, conf: DelegateConf): void {
@@ -38,7 +35,7 @@ export function readRecord(dataDir: string, containerId: string): DelegateConf |
   try {
     return parseDelegateConf(readFileSync(path, "utf8")) ?? "unreadable";
   } catch (cause) {
-    if (isMissing(cause)) return undefined;
+    if (hasCode(cause, "ENOENT", "ENOTDIR")) return undefined;
     throw new CniError(`read ${path}`, { code: CODE.io, cause });
   }
 }
@@ -57,7 +54,7 @@ export function namesIn(directory: string): string[] {
   try {
     return readdirSync(directory);
   } catch (cause) {
-    if (isMissing(cause)) return [];
+    if (hasCode(cause, "ENOENT", "ENOTDIR")) return [];
     throw new CniError(`list ${directory}`, { code: CODE.io, cause });
   }
 }

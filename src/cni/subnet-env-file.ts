@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { sleep } from "../base/backoff.ts";
+import { hasCode } from "../base/errors.ts";
 import { parseSubnetEnv, type SubnetEnv } from "../config/subnet-env.ts";
 import { CniError } from "./errors.ts";
 
@@ -15,7 +16,7 @@ export function readSubnetEnv(path: string, code: number): SubnetEnv {
   try {
     return parseSubnetEnv(readFileSync(path, "utf8"));
   } catch (cause) {
-    const missing = cause instanceof Error && "code" in cause && cause.code === "ENOENT";
+    const missing = hasCode(cause, "ENOENT");
     const details =
       `the agent of node ${hostname()} (tartan or flanneld; in Kubernetes its pod in kube-flannel) writes this file once ` +
       `it has a lease: look at the agent's log, of tartan also at ${AGENT_API}`;

@@ -1,5 +1,6 @@
 import { closeSync, readFileSync } from "node:fs";
 import { constants } from "node:os";
+import { hasCode } from "../base/errors.ts";
 import type { Family } from "../net/family.ts";
 import { AF_INET, AF_INET6, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_RAW, SOCK_CLOEXEC, SOCK_RAW } from "./constants.ts";
 import { KernelError } from "./errors.ts";
@@ -65,7 +66,7 @@ export class LegacyTables implements Disposable {
     try {
       return readFileSync(`/proc/thread-self/net/${this.#layout.names}`, "utf8").split("\n").filter(Boolean);
     } catch (error) {
-      if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
+      if (hasCode(error, "ENOENT")) return [];
       throw error;
     }
   }

@@ -1,5 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { constants } from "node:os";
+import { hasCode } from "../base/errors.ts";
 import type { Ethtool } from "../ffi/ethtool.ts";
 import { Batch, type Label } from "../ffi/libnl/batch.ts";
 import { blackholeRoute, interfaceAddress, NeighbourBuilder, RouteBuilder } from "../ffi/libnl/builders.ts";
@@ -217,6 +218,6 @@ function disableRouterAdvertisements(device: string): void {
     writeFileSync(`/proc/sys/net/ipv6/conf/${device}/accept_ra`, "0");
   } catch (error) {
     const tolerated = ["ENOENT", "EROFS", "EACCES", "EPERM"];
-    if (!(error instanceof Error && "code" in error && tolerated.includes(String(error.code)))) throw error;
+    if (!hasCode(error, ...tolerated)) throw error;
   }
 }

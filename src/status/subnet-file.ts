@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { describeError } from "../base/errors.ts";
+import { describeError, hasCode } from "../base/errors.ts";
 import { writeWholeFile } from "../base/write-file.ts";
 import { parseSubnetFile } from "../config/subnet-env.ts";
 import type { PerFamily } from "../net/family.ts";
@@ -18,7 +18,7 @@ export function readPreviousSubnet(path: string): PreviousSubnet {
   try {
     return { subnets: parseSubnetFile(readFileSync(path, "utf8")) };
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return { subnets: {} };
+    if (hasCode(error, "ENOENT")) return { subnets: {} };
     return { subnets: {}, problem: `${path} is not used: ${describeError(error)}; it will be written anew` };
   }
 }

@@ -14,9 +14,9 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { sleep } from "../../base/backoff.ts";
+import { hasCode } from "../../base/errors.ts";
 import { isTemporaryName } from "../../base/write-file.ts";
 import { tryLock } from "../../ffi/file-lock.ts";
-import { hasCode } from "../error-code.ts";
 
 /** Milliseconds: how long another run may take, and how often it is looked at. */
 const PATIENCE_MS = 60_000;

@@ -1,5 +1,5 @@
 import { mkdirSync, readdirSync, readlinkSync, rmdirSync, rmSync, symlinkSync } from "node:fs";
-import { hasCode } from "../error-code.ts";
+import { hasCode } from "../../base/errors.ts";
 import { identityOf, isRunning, type ProcessIdentity } from "./processes.ts";
 
 /**

@@ -1,7 +1,6 @@
 import { styleText } from "node:util";
-import { describeError } from "../../base/errors.ts";
+import { describeError, hasCode } from "../../base/errors.ts";
 import { mapFamilies } from "../../net/family.ts";
-import { hasCode } from "../error-code.ts";
 import { agentReady, startAgents } from "./agents.ts";
 import { type Child, ChildError, restartLine } from "./child.ts";
 import { InterruptedError, Interrupts } from "./interrupts.ts";

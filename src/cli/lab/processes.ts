@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { sleep } from "../../base/backoff.ts";
-import { hasCode } from "../error-code.ts";
+import { hasCode } from "../../base/errors.ts";
 
 const POLL_MS = 20;
 

@@ -1,5 +1,5 @@
 import { readdirSync } from "node:fs";
-import { hasCode } from "../error-code.ts";
+import { hasCode } from "../../base/errors.ts";
 import { ip } from "./ip.ts";
 import { isAbandoned, isLabId, labIds, labPath, removeLabFolder } from "./lab-folder.ts";
 import { NAMESPACE_PREFIX, namespacePrefix } from "./plan.ts";
