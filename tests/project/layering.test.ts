@@ -12,15 +12,17 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   base: [],
   net: ["base"],
   config: ["base", "net"],
+  api: ["base", "net", "config"],
   lease: ["base", "net", "config"],
   desired: ["base", "net", "config", "lease"],
   ffi: ["base", "net"],
+  probe: ["base", "net", "api", "ffi"],
   kernel: ["base", "net", "config", "desired", "ffi"],
   rules: ["base", "net", "config", "desired", "ffi"],
-  status: ["base", "net", "config", "lease", "desired", "ffi", "kernel", "rules"],
-  agent: ["base", "net", "config", "lease", "desired", "ffi", "kernel", "rules", "status"],
+  status: ["base", "net", "config", "api", "lease", "desired", "ffi", "probe", "kernel", "rules"],
+  agent: ["base", "net", "config", "api", "lease", "desired", "ffi", "probe", "kernel", "rules", "status"],
   cni: ["base", "net", "config", "ffi"],
-  cli: ["base", "net", "config", "lease", "ffi", "kernel", "rules"],
+  cli: ["base", "net", "config", "api", "lease", "desired", "ffi", "probe", "kernel", "rules"],
 };
 const FOLDERS = Object.keys(LAYERS);
 

@@ -1,0 +1,57 @@
+import * as v from "valibot";
+import { Count, Duration, page, Time } from "./values.ts";
+
+/** `/debug/events`: the last things that happened. */
+
+export const EventKind = v.picklist([
+  // this agent
+  "started",
+  "stopping",
+  "ready",
+  "notReady",
+  "interfaceChanged",
+  "logLevelChanged",
+  "resyncAsked",
+  // leases; more than a few at once are one event
+  "ownLease",
+  "leaseAdded",
+  "leaseChanged",
+  "leaseRemoved",
+  "leaseRejected",
+  "leasesChanged",
+  "sourceLost",
+  "sourceBack",
+  // the kernel
+  "programmed",
+  "driftFound",
+  "repaired",
+  "applyFailed",
+  // the packet filter
+  "rulesWritten",
+  "rulesRepaired",
+  "rulesFailed",
+  // probes; more than a few at once are one event
+  "peerDown",
+  "peerDegraded",
+  "peerUp",
+  "peersChanged",
+]);
+export type EventKind = v.InferOutput<typeof EventKind>;
+
+export const Event = v.object({
+  id: v.pipe(Count, v.description("grows by one; begins again when the agent starts")),
+  at: Time,
+  kind: EventKind,
+  level: v.picklist(["info", "warning", "error"]),
+  message: v.string(),
+  node: v.pipe(v.nullable(v.string()), v.description("the node or the lease that it is about")),
+  cause: v.nullable(v.string()),
+  durationMs: v.nullable(Duration),
+});
+export type Event = v.InferOutput<typeof Event>;
+
+/** The oldest first. As a live stream (text/event-stream) each is one message whose id, event and data are the event's. */
+export const EventList = v.object({
+  ...page(Event),
+  oldest: v.pipe(v.nullable(Count), v.description("id of the oldest that is still kept")),
+});
