@@ -145,7 +145,7 @@ describeInNamespaces("tartan lab", () => {
     expect(tracesOf(id)).toEqual([]);
   });
 
-  test.each(["making the lab", "starting an agent", "stays until"])(
+  test.each(["making the lab", "starting an agent", "attaching a pod", "stays until"])(
     "what a lab leaves that is killed at %p, the next one removes",
     async (step) => {
       const killed = startLab("--nodes=2");

@@ -2,11 +2,9 @@ import { describe, expect, test } from "bun:test";
 import { addressCommand, describeBatchFailure } from "../../src/cli/lab/ip.ts";
 import { inParallel } from "../../src/cli/lab/parallel.ts";
 import { parsePingSummary } from "../../src/cli/lab/ping.ts";
-import { podAddressIn } from "../../src/cli/lab/pods.ts";
 import { missingCapabilities } from "../../src/cli/lab/preflight.ts";
 import { startTimeOf } from "../../src/cli/lab/processes.ts";
 import { parseAddress } from "../../src/net/address.ts";
-import { parsePrefix } from "../../src/net/prefix.ts";
 
 describe("parsePingSummary", () => {
   test.each([
@@ -43,15 +41,6 @@ pipe 3
   test.each(["", "ping: connect: Network is unreachable\n", "3 packets"])("finds none in %p", (output) => {
     expect(parsePingSummary(output)).toBeUndefined();
   });
-});
-
-test.each([
-  ["10.244.7.0/24", "10.244.7.2"],
-  ["10.244.7.64/26", "10.244.7.66"],
-  ["fd00:10:244:7::/64", "fd00:10:244:7::2"],
-])("in the subnet %p the pod is %p", (subnet, expected) => {
-  const parsed = parsePrefix(subnet);
-  expect<string | undefined>(parsed && podAddressIn(parsed)).toBe(expected);
 });
 
 test.each([

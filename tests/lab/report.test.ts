@@ -6,7 +6,8 @@ function nodeReport(number: number, subnet: string): NodeReport {
   const vtepMAC = `02:00:00:00:00:0${number}`;
   return {
     name: `n${number}`,
-    families: [{ family: 4, subnet, publicIP: `192.0.2.${number}`, vtepMAC }],
+    families: [{ family: 4, subnet, podAddress: subnet.replace("0/24", "2"), publicIP: `192.0.2.${number}`, vtepMAC }],
+    cni: { plugins: ["flannel", "portmap"], conflist: `/lab/n${number}/list`, addressDir: `/lab/n${number}/networks` },
     rules: "iptables-nft",
     debugURL: `http://127.0.0.1:4000${number}`,
   };
@@ -79,12 +80,15 @@ describe("reportJson", () => {
 describe("reportText", () => {
   test("shows nodes, pairs, the packet, where to look, and the verdict", () => {
     expect(reportText(GOOD, plain)).toBe(`\
-NODE  SUBNET           PUBLIC ADDRESS  VTEP MAC           RULES         DEBUG URL
-n1    10.244.1.0/24    192.0.2.1       02:00:00:00:00:01  iptables-nft  http://127.0.0.1:40001
-n2    10.244.200.0/24  192.0.2.2       02:00:00:00:00:02  iptables-nft  http://127.0.0.1:40002
+NODE  SUBNET           POD ADDRESS   PUBLIC ADDRESS  VTEP MAC           RULES         DEBUG URL
+n1    10.244.1.0/24    10.244.1.2    192.0.2.1       02:00:00:00:00:01  iptables-nft  http://127.0.0.1:40001
+n2    10.244.200.0/24  10.244.200.2  192.0.2.2       02:00:00:00:00:02  iptables-nft  http://127.0.0.1:40002
 
 LEASES
 in a file that the agents share
+
+PODS
+attached by the CNI plugins flannel and portmap, from the conflist that each agent wrote
 
 FROM  TO  FAMILY  SENT  RECEIVED  LOSS        RTT
 n1    n2  IPv4       3         3   0 %   0.125 ms
@@ -102,6 +106,8 @@ ON THE WIRE, BETWEEN THE NODES
 TO LOOK INSIDE, WHILE THE LAB RUNS
 curl http://127.0.0.1:40001/debug/state
 curl http://127.0.0.1:40002/debug/state
+cat /lab/n1/list
+head /lab/n1/networks/*
 
 All 2 pairs reached, through VXLAN.
 Every pod reached the outside by its node's address, and the outside every pod by its own.
@@ -110,12 +116,13 @@ Every pod reached the outside by its node's address, and the outside every pod b
 
   test("shows both families of a node, on a line each", () => {
     const [node] = GOOD.nodes;
-    const six = { family: 6, subnet: "fd00::/64", publicIP: "2001:db8::1", vtepMAC: "02:00:00:00:06:01" } as const;
+    const [podAddress, publicIP] = ["fd00::2", "2001:db8::1"];
+    const six = { family: 6, subnet: "fd00::/64", podAddress, publicIP, vtepMAC: "02:00:00:00:06:01" } as const;
     const dual = { ...node, families: [...node.families, six] };
     expect(reportText({ ...GOOD, nodes: [dual] }, plain)).toStartWith(`\
-NODE  SUBNET         PUBLIC ADDRESS  VTEP MAC           RULES         DEBUG URL
-n1    10.244.1.0/24  192.0.2.1       02:00:00:00:00:01  iptables-nft  http://127.0.0.1:40001
-n1    fd00::/64      2001:db8::1     02:00:00:00:06:01
+NODE  SUBNET         POD ADDRESS  PUBLIC ADDRESS  VTEP MAC           RULES         DEBUG URL
+n1    10.244.1.0/24  10.244.1.2   192.0.2.1       02:00:00:00:00:01  iptables-nft  http://127.0.0.1:40001
+n1    fd00::/64      fd00::2      2001:db8::1     02:00:00:00:06:01
 
 `);
   });
@@ -124,7 +131,7 @@ n1    fd00::/64      2001:db8::1     02:00:00:00:06:01
     const server = "http://192.0.2.250:2379";
     const text = reportText({ ...GOOD, lease: { source: "etcd", server, inspect: ["etcdctl get", "curl x"] } }, plain);
     expect(text).toContain("\nLEASES\nin etcd, at http://192.0.2.250:2379\n");
-    expect(text).toContain("\ncurl http://127.0.0.1:40002/debug/state\netcdctl get\ncurl x\n\n");
+    expect(text).toContain("\nhead /lab/n1/networks/*\netcdctl get\ncurl x\n\n");
   });
 
   test("names the pairs that were not reached", () => {

@@ -6,7 +6,12 @@ import { executable } from "../support/executable.ts";
 import { eventually } from "../support/wait.ts";
 
 const Family = v.picklist([4, 6]);
-const AddressFields = { subnet: v.string(), publicIP: v.string(), vtepMAC: v.pipe(v.string(), v.mac()) };
+const AddressFields = {
+  subnet: v.string(),
+  podAddress: v.string(),
+  publicIP: v.string(),
+  vtepMAC: v.pipe(v.string(), v.mac()),
+};
 const PingFields = { sent: v.number(), received: v.number(), rttMs: v.nullable(v.number()) };
 
 const Document = v.object({
@@ -16,6 +21,7 @@ const Document = v.object({
       name: v.string(),
       ...AddressFields,
       families: v.array(v.object({ family: Family, ...AddressFields })),
+      cni: v.object({ plugins: v.array(v.string()), conflist: v.string(), addressDir: v.string() }),
       rules: v.string(),
       debugURL: v.pipe(v.string(), v.url()),
     }),
@@ -126,6 +132,12 @@ export async function completeLab(...args: readonly string[]): Promise<v.InferOu
   expect(pairs.map(({ from, to, family }) => `${from} ${to} ${family}`).sort()).toEqual(
     names.flatMap((from) => names.filter((to) => to !== from).flatMap((to) => pair(from, to))).sort(),
   );
+  for (const { name, cni, families: own } of nodes) {
+    expect(cni.plugins).toEqual(["flannel", "portmap"]);
+    expect(cni.addressDir).toBe(`/run/tartan-lab/${id}/${name}.cni/networks/cbr0`);
+    // host-local's first, after the bridge's own.
+    for (const { subnet, podAddress } of own) expect(podAddress).toBe(subnet.replace(/0?\/\d+$/, "2"));
+  }
   for (const { sent, received, rttMs } of [...pairs, ...outside]) {
     expect(received).toBe(sent);
     expect(rttMs).toBeGreaterThan(0);
@@ -146,11 +158,37 @@ export async function completeLab(...args: readonly string[]): Promise<v.InferOu
   return document;
 }
 
-/** What there is of a lab: namespaces, files, agents and servers. */
+/** Where CNI plugins keep things unless they are told otherwise. */
+const CNI_PLACES = ["/var/lib/cni", "/etc/cni", "/run/cni", "/run/flannel"];
+
+/** What there is of a lab: namespaces, files, agents and servers, and what plugins keep of its pods elsewhere. */
 export function tracesOf(id: string): string[] {
   const namespaces = existsSync("/run/netns") ? readdirSync("/run/netns").filter((name) => name.includes(id)) : [];
   const files = existsSync("/run/tartan-lab") ? readdirSync("/run/tartan-lab").filter((name) => name.includes(id)) : [];
-  return [...namespaces, ...files, ...processesOf(id, "").map((pid) => `process ${pid}`)];
+  return [
+    ...namespaces,
+    ...files,
+    ...CNI_PLACES.flatMap((place) => filesAbout(id, place)),
+    ...processesOf(id, "").map((pid) => `process ${pid}`),
+  ];
+}
+
+/** The files below a folder that have the text in their name or in themselves. */
+function filesAbout(text: string, folder: string): string[] {
+  if (!existsSync(folder)) return [];
+  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  return files
+    .map(({ parentPath, name }) => `${parentPath}/${name}`)
+    .filter((path) => path.includes(text) || readText(path).includes(text));
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    // Another's that has just gone.
+    return "";
+  }
 }
 
 export function agentsOf(id: string, node = ""): number[] {

@@ -4,6 +4,7 @@ import { agentState, type LeaseView, unreadyReasons } from "./agent-api.ts";
 import { type Child, childBecomes, startChild } from "./child.ts";
 import { inside } from "./command.ts";
 import { leaseFlags } from "./lease-plan.ts";
+import { ownCommand } from "./own-command.ts";
 import type { LabNode, LabPlan } from "./plan.ts";
 
 /** For an agent to be ready, and then once more for it to have learnt its peers. */
@@ -14,13 +15,6 @@ const PATIENCE_PER_NODE_MS = 500;
 /** A running agent. */
 export interface Agent extends Child {
   readonly node: LabNode;
-}
-
-/** Our own command line: the compiled executable, or the runtime with the program's source. */
-function ownCommand(): string[] {
-  if (!Bun.isStandaloneExecutable) return [process.execPath, Bun.main];
-  // A newer build may have taken the file's place; then this process still holds the one that it runs.
-  return [existsSync(process.execPath) ? process.execPath : `/proc/${process.pid}/exe`];
 }
 
 /** What an agent has made of its node. */
@@ -37,6 +31,8 @@ function agentCommand(node: LabNode, plan: LabPlan): string[] {
     ...ownCommand(),
     ...leaseFlags(plan.lease, plan.netConf.path),
     `--subnet-file=${node.subnetFile}`,
+    `--cni-conf-source=${node.cni.source.path}`,
+    `--cni-conf-file=${node.cni.conflist}`,
     "--iface=eth0",
     "--ip-masq",
     `--debug-addr=unix:${node.debugSocket}`,
@@ -58,15 +54,16 @@ export function startAgents(plan: LabPlan): Agent[] {
 }
 
 /**
- * Waits until an agent is ready, knows all nodes' leases and has programmed them.
+ * Waits until an agent is ready and has told the container runtime so, knows all nodes' leases and has programmed them.
  * @throws ChildError with the node and why it is not ready
  */
 export async function agentReady(agent: Agent, nodeCount: number, signal: AbortSignal): Promise<ReadyAgent> {
   const patience = PATIENCE_MS + PATIENCE_PER_NODE_MS * nodeCount;
-  const { debugSocket, addresses } = agent.node;
+  const { debugSocket, addresses, cni } = agent.node;
   await childBecomes("ready", agent, patience, signal, async () => {
     const reasons = await unreadyReasons(debugSocket, signal);
-    return reasons.length === 0 ? { value: true } : { lacks: reasons.join("; ") };
+    if (reasons.length > 0) return { lacks: reasons.join("; ") };
+    return existsSync(cni.conflist) ? { value: true } : { lacks: `it has not written ${cni.conflist}` };
   });
   return childBecomes("at one with its peers", agent, patience, signal, async () => {
     const { leases, leaseCount, settled, rules } = await agentState(debugSocket, signal);

@@ -20,7 +20,11 @@ const PACKAGES = {
 type Tool = keyof typeof PACKAGES;
 
 /** What every lab needs of them. */
-const ALWAYS: readonly Tool[] = ["ip", "ping", "nsenter"];
+const ALWAYS: readonly Tool[] = [
+  ...["ip" as const, "ping" as const, "nsenter" as const],
+  // The CNI plugin portmap calls it, whatever the agents make their rules by.
+  "iptables",
+];
 
 /** The environment of what the lab starts: nothing of the caller's that could configure it, messages in English. */
 export const ENVIRONMENT: Readonly<Record<string, string>> = {

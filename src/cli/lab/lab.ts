@@ -3,14 +3,15 @@ import { describeError, hasCode } from "../../base/errors.ts";
 import { mapFamilies } from "../../net/family.ts";
 import { agentReady, startAgents } from "./agents.ts";
 import { type Child, ChildError, restartLine } from "./child.ts";
+import { provideCni } from "./cni/plugins.ts";
 import { InterruptedError, Interrupts } from "./interrupts.ts";
 import { makeLabFolder } from "./lab-folder.ts";
 import { type LabOptions, labHelp, parseLabOptions } from "./options.ts";
 import { probeOutside } from "./outside.ts";
-import { probePairs, type Station } from "./pairs.ts";
+import { probePairs } from "./pairs.ts";
 import { inParallel } from "./parallel.ts";
 import { type LabPlan, planLab } from "./plan.ts";
-import { attachPod } from "./pods.ts";
+import { LabPods } from "./pods.ts";
 import { requireLabCanRun } from "./preflight.ts";
 import { AgentProxy } from "./proxy.ts";
 import { abandonedLabs, killProcesses, removeLab } from "./removal.ts";
@@ -90,6 +91,7 @@ async function showLab(
   const source = await startLeaseSource(plan, { paths: servers, tell: say, open, signal });
 
   say("starting an agent in each node");
+  for (const { cni } of plan.nodes) provideCni(cni);
   const agents = startAgents(plan);
   const live = await inParallel(agents, { signal }, async (agent, either) => {
     const { leases, rules } = await agentReady(agent, agents.length, either);
@@ -97,14 +99,15 @@ async function showLab(
   });
   open.use(watchChildren([...source.children, ...agents]));
 
-  say("attaching a pod to each node");
-  const stations = await inParallel(live, { signal }, async ({ node, leases }, either): Promise<Station> => {
-    const addresses = await attachPod(node, either);
-    const families = mapFamilies(leases, ({ subnet, publicIP }, family) => {
+  say("attaching a pod to each node, by its CNI plugins");
+  await using pods = new LabPods(say);
+  const stations = await inParallel(live, { signal }, async ({ node, leases, ...rest }, either) => {
+    const { plugins, addresses } = await pods.attach(node, either);
+    const families = mapFamilies(leases, (lease, family) => {
       const podAddress = addresses[family];
-      return podAddress && { podAddress, subnet, publicIP };
+      return podAddress && { ...lease, podAddress };
     });
-    return { node, families };
+    return { ...rest, node, families, plugins };
   });
 
   say(`pinging every pod from every other: ${stations.length * (stations.length - 1)} pairs`);
@@ -112,16 +115,18 @@ async function showLab(
   say("pinging the outside from every pod, and every pod from the outside");
   const report: LabReport = {
     lease: source.report,
-    nodes: live.map(({ node: { name }, leases, rules, debugURL }) => {
-      const families = Object.values(mapFamilies(leases, (lease, family) => ({ family, ...lease })));
-      return { name, families, rules, debugURL };
+    nodes: stations.map(({ node: { name, cni }, families, plugins, rules, debugURL }) => {
+      const { conflist, addressDir } = cni;
+      const inOrder = Object.values(mapFamilies(families, (one, family) => ({ family, ...one })));
+      return { name, families: inOrder, cni: { plugins, conflist, addressDir }, rules, debugURL };
     }),
     ...probe,
     outside: await probeOutside(stations, plan.outside, signal),
   };
   await print(options.output === "json" ? reportJson(report) : reportText(report, paintStdout));
   if (!options.once) await stay(plan, signal);
-  return succeeded(report);
+  const gone = await pods.detach();
+  return gone && succeeded(report);
 }
 
 /** Tells of every process that ends, and how it is started again, until it is disposed of. */

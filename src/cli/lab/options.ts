@@ -57,10 +57,12 @@ export function labHelp(): string {
   return `Usage: tartan lab [OPTION]...
 
 Brings up a VXLAN overlay on this machine and shows that it works. Each node is
-a network namespace with an agent in it, and has one pod; every pod is pinged
-from every other, and from and to a host outside, behind the nodes' gateway,
-which has to see the node's address instead of the pod's, while the pod sees the
-outside's own. The host's own network stays as it is. Needs root.
+a network namespace with an agent in it, and has one pod, which is attached and
+taken away by CNI: by the conflist that the agent wrote, which calls tartan as
+the plugin flannel and Debian's bridge, host-local and portmap. Every pod is
+pinged from every other, and from and to a host outside, behind the nodes'
+gateway, which has to see the node's address instead of the pod's, while the pod
+sees the outside's own. The host's own network stays as it is. Needs root.
 
 With --lease etcd or kube the agents keep their leases in the real thing, which
 runs on the lab's switch, in a network namespace of its own: etcd, or etcd with
@@ -81,11 +83,12 @@ Examples:
 While a lab stays (ID and ports are in what it prints):
   curl http://127.0.0.1:PORT/debug/state
   ip netns exec tartan-lab-ID-n1 ip route flush dev flannel.1
-  ip netns exec tartan-lab-ID-pod1 ping ADDRESS   (.2 of another node's subnet)
+  ip netns exec tartan-lab-ID-pod1 ping ADDRESS   (of another node's pod)
+  cat /run/tartan-lab/ID/n1.cni/10-flannel.conflist
   ip netns exec tartan-lab-ID-n1 nft list ruleset
 
 Exit code: 0 every pair reached and was seen in VXLAN, and so was the outside by
-the right addresses; 1 not so or no lab could be made, 2 wrong options, 130 or
-143 interrupted before the report.
+the right addresses, and CNI took every pod away again; 1 not so or no lab could
+be made, 2 wrong options, 130 or 143 interrupted before the report.
 `;
 }

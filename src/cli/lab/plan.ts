@@ -1,6 +1,7 @@
 import { type Address, parseAddress } from "../../net/address.ts";
 import type { Family, PerFamily } from "../../net/family.ts";
 import { formatPrefix, makePrefix, nthAddress, type Prefix } from "../../net/prefix.ts";
+import { type CniPlan, planCni } from "./cni/plan.ts";
 import { labPath } from "./lab-folder.ts";
 import { type LabHost, type LeaseKind, type LeasePlan, planLease, serverHost } from "./lease-plan.ts";
 
@@ -52,6 +53,7 @@ export interface LabNode extends LabHost {
   /** the outside's address that this node's pod is pinged from, and pings: each has another, which tells them apart */
   readonly outside: PerFamily<Address>;
   readonly subnetFile: string;
+  readonly cni: CniPlan;
   readonly debugSocket: string;
   readonly logFile: string;
 }
@@ -100,11 +102,13 @@ export function planLab(id: string, { nodes, lease, family, rules }: LabShape): 
     nodes: Array.from({ length: nodes }, (_, index) => {
       const number = index + 1;
       const name = `n${number}`;
+      const subnetFile = labPath(id, `${name}.subnet.env`);
       return {
         ...host(name, BigInt(number)),
         podNamespace: `${prefix}pod${number}`,
         outside: forEach(({ outside }) => nthAddress(outside, BigInt(number))),
-        subnetFile: labPath(id, `${name}.subnet.env`),
+        subnetFile,
+        cni: planCni(id, name, subnetFile),
         debugSocket: labPath(id, `${name}.sock`),
         logFile: labPath(id, `${name}.log`),
       };

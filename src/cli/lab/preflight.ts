@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from "node:fs";
+import { requirePlugins } from "./cni/plugins.ts";
 import { requireTools } from "./command.ts";
 import type { LabShape } from "./plan.ts";
 
@@ -16,10 +17,8 @@ export function requireLabCanRun({ lease, rules }: LabShape): void {
     const next = "run the lab on a host, or in a container with all capabilities (docker run --privileged)";
     throw new Error(`no lab can be made here, since this root lacks ${missing.join(", ")}: ${next}`);
   }
-  requireTools([
-    ...(lease === "kube" ? ["openssl" as const] : []),
-    ...(rules === "iptables" ? ["iptables" as const] : []),
-  ]);
+  requireTools(lease === "kube" ? ["openssl"] : []);
+  requirePlugins();
   if (rules === "iptables" && !existsSync(BRIDGE_FILTER)) {
     throw new Error(
       `${BRIDGE_FILTER} is missing, and rules by iptables need it: modprobe br_netfilter, or --rules nft`,

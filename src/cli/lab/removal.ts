@@ -1,5 +1,6 @@
 import { readdirSync } from "node:fs";
 import { hasCode } from "../../base/errors.ts";
+import { pluginsOf } from "./cni/plan.ts";
 import { ip } from "./ip.ts";
 import { isAbandoned, isLabId, labIds, labPath, removeLabFolder } from "./lab-folder.ts";
 import { NAMESPACE_PREFIX, namespacePrefix } from "./plan.ts";
@@ -12,9 +13,9 @@ function agentMark(id: string): string {
   return `--debug-addr=unix:${labPath(id)}/`;
 }
 
-/** The same for etcd, and for Kubernetes' servers. */
-function serverMarks(id: string): string[] {
-  return ["--data-dir", "--cert-dir"].map((flag) => `${flag}=${labPath(id)}/`);
+/** The same for etcd, for Kubernetes' servers, and for CNI plugins, which end by themselves unless they hang. */
+function otherMarks(id: string): string[] {
+  return [...["--data-dir", "--cert-dir"].map((flag) => `${flag}=${labPath(id)}/`), pluginsOf(id)];
 }
 
 function namespacesOf(prefix: string): string[] {
@@ -26,10 +27,10 @@ function namespacesOf(prefix: string): string[] {
   }
 }
 
-/** Ends a lab's agents, then its servers, whose data goes with the folder, deletes its namespaces with all that is in them, and its folder last: it marks what is left. */
+/** Ends a lab's agents, then its servers and plugins, whose data goes with the folder, deletes its namespaces with all that is in them, and its folder last: it marks what is left. */
 export async function removeLab(id: string): Promise<void> {
   await endProcesses([agentMark(id)], ["SIGTERM", "SIGKILL"], GRACE_MS);
-  await endProcesses(serverMarks(id), ["SIGKILL"], GRACE_MS);
+  await endProcesses(otherMarks(id), ["SIGKILL"], GRACE_MS);
   const namespaces = namespacesOf(namespacePrefix(id));
   // Another lab may be at the same left-overs: that one is gone already is no failure.
   await ip(
@@ -42,9 +43,9 @@ export async function removeLab(id: string): Promise<void> {
   removeLabFolder(id);
 }
 
-/** Kills a lab's agents and servers at once; the rest is left to the next lab's start. */
+/** Kills a lab's agents, servers and plugins at once; the rest is left to the next lab's start. */
 export function killProcesses(id: string): void {
-  const marks = [agentMark(id), ...serverMarks(id)];
+  const marks = [agentMark(id), ...otherMarks(id)];
   signalAll(processesWithArgument(marks), marks, "SIGKILL");
 }
 

@@ -29,14 +29,26 @@ export interface NodeReport {
   readonly name: string;
   /** IPv4 first */
   readonly families: readonly NodeFamily[];
+  readonly cni: CniReport;
   /** what masquerades and forwards, such as `iptables-nft` */
   readonly rules: string;
   readonly debugURL: string;
 }
 
+/** What attached a node's pod. */
+interface CniReport {
+  /** types, in the order of the conflist */
+  readonly plugins: readonly string[];
+  /** path; the node's agent wrote it */
+  readonly conflist: string;
+  /** where host-local keeps what addresses it has given out */
+  readonly addressDir: string;
+}
+
 interface NodeFamily {
   readonly family: Family;
   readonly subnet: string;
+  readonly podAddress: string;
   readonly publicIP: string;
   readonly vtepMAC: string;
 }
@@ -51,10 +63,10 @@ export function succeeded({ pairs, encapsulated, outside }: LabReport): boolean 
 
 /** One JSON document. A node's first family is at the node itself, too. */
 export function reportJson({ lease, nodes, pairs, encapsulated, capture, outside }: LabReport): string {
-  const flat = nodes.map(({ name, families, rules, debugURL }) => {
+  const flat = nodes.map(({ name, families, ...rest }) => {
     const [first] = families;
-    const { subnet, publicIP, vtepMAC } = first ?? {};
-    return { name, subnet, publicIP, vtepMAC, families, rules, debugURL };
+    const { subnet, podAddress, publicIP, vtepMAC } = first ?? {};
+    return { name, subnet, podAddress, publicIP, vtepMAC, families, ...rest };
   });
   return `${JSON.stringify({ lease, nodes: flat, pairs, encapsulated, capture: capture ?? null, outside }, null, 2)}\n`;
 }
@@ -64,12 +76,14 @@ export function reportText(report: LabReport, paint: Paint): string {
   const sections = [
     headed(nodeTable(report), paint),
     [paint("bold", "LEASES"), describeSource(lease)],
+    [paint("bold", "PODS"), describeAttachment(nodes)],
     pairTable(report, paint),
     outsideTable(report, paint),
     [paint("bold", "ON THE WIRE, BETWEEN THE NODES"), capture ?? paint("red", "no VXLAN packet was seen")],
     [
       paint("bold", "TO LOOK INSIDE, WHILE THE LAB RUNS"),
       ...nodes.map(({ debugURL }) => `curl ${debugURL}/debug/state`),
+      ...nodes.slice(0, 1).flatMap(({ cni }) => [`cat ${cni.conflist}`, `head ${cni.addressDir}/*`]),
       ...lease.inspect,
     ],
     verdict(report).map((line) => paint(succeeded(report) ? "green" : "red", line)),
@@ -87,16 +101,24 @@ function describeSource({ source, server }: LeaseReport): string {
   return server === null ? SOURCES[source] : `${SOURCES[source]}, at ${server}`;
 }
 
+function describeAttachment(nodes: readonly NodeReport[]): string {
+  const lists = new Set(nodes.map(({ cni }) => cni.plugins.join(" and ")));
+  return `attached by the CNI plugins ${[...lists].join("; or ")}, from the conflist that each agent wrote`;
+}
+
 function headed([head = "", ...rows]: readonly string[], paint: Paint): string[] {
   return [paint("bold", head), ...rows];
 }
 
 function nodeTable({ nodes }: LabReport): string[] {
-  const titles = ["NODE", "SUBNET", "PUBLIC ADDRESS", "VTEP MAC", "RULES", "DEBUG URL"].map((title) => ({ title }));
+  const titles = ["NODE", "SUBNET", "POD ADDRESS", "PUBLIC ADDRESS", "VTEP MAC", "RULES", "DEBUG URL"].map((title) => ({
+    title,
+  }));
   const rows = nodes.flatMap(({ name, families, rules, debugURL }) =>
-    families.map(({ subnet, publicIP, vtepMAC }, at) => [
+    families.map(({ subnet, podAddress, publicIP, vtepMAC }, at) => [
       name,
       subnet,
+      podAddress,
       publicIP,
       vtepMAC,
       ...(at === 0 ? [rules, debugURL] : []),
