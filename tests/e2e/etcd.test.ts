@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { describeWithEtcd, EtcdServer } from "../support/etcd.ts";
+import { asFlanneld } from "../support/flannel/entries.ts";
+import { etcdValue } from "../support/flannel/leases.ts";
 import { Overlay } from "../support/overlay.ts";
 import { withoutLoss } from "../support/ping.ts";
 import { describeInNamespaces } from "../support/requires.ts";
@@ -10,10 +12,6 @@ import { eventually } from "../support/wait.ts";
 const SUBNETS = "/coreos.com/network/subnets";
 const CONFIG = '{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}';
 const PASSWORD = "open-sesame";
-
-/** As flannel writes it. */
-const leaseValue = (publicIP: string, mac: string): string =>
-  `{"PublicIP":"${publicIP}","PublicIPv6":null,"BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"${mac}"}}`;
 
 describeInNamespaces("agents that keep their leases in etcd", () => {
   describeWithEtcd("of its own network", () => {
@@ -74,7 +72,7 @@ describeInNamespaces("agents that keep their leases in etcd", () => {
       const { ipv4, key, node } = await overlay.node(1).agent.lease();
       expect(node).toBeNull();
       const [value] = (await etcd.ctl(["get", "--print-value-only", `${SUBNETS}/${key}`])).split("\n");
-      expect(value).toBe(leaseValue("192.0.2.1", ipv4.vtepMAC));
+      expect(value).toBe(etcdValue("192.0.2.1", ipv4.vtepMAC));
     });
 
     test("do not tell the password", async () => {
@@ -88,24 +86,11 @@ describeInNamespaces("agents that keep their leases in etcd", () => {
       const ns = await overlay.addHost(9);
       const mac = "02:00:00:00:00:09";
       const peer = await overlay.node(1).agent.lease();
-      const gateway = peer.ipv4.subnet.replace("/24", "");
-      for (const command of [
-        `ip link add flannel.1 address ${mac} mtu 1450 type vxlan id 1 local 192.0.2.9 dev eth0 dstport 8472 nolearning`,
-        "ip address add 10.244.199.0/32 dev flannel.1",
-        "ip link set flannel.1 up",
-        `ip neighbour replace ${gateway} lladdr ${peer.ipv4.vtepMAC} dev flannel.1 nud permanent`,
-        `bridge fdb replace ${peer.ipv4.vtepMAC} dev flannel.1 dst 192.0.2.1 self permanent`,
-        `ip route replace ${peer.ipv4.subnet} via ${gateway} dev flannel.1 onlink`,
-      ]) {
-        await ns.exec(command.split(" "));
-      }
-      const data = {
-        PublicIP: "192.0.2.9",
-        PublicIPv6: null,
-        BackendType: "vxlan",
-        BackendData: { VNI: 1, VtepMAC: mac },
-      };
-      await etcd.ctl(["put", `${SUBNETS}/10.244.199.0-24`, JSON.stringify(data)]);
+      const own = { subnet: "10.244.199.0/24", publicIP: "192.0.2.9", mac };
+      const { ip, bridge } = asFlanneld(4, own, [{ ...peer.ipv4, mac: peer.ipv4.vtepMAC }]);
+      await ns.exec(["ip", "-batch", "-"], ip.join("\n"));
+      await ns.exec(["bridge", "-batch", "-"], bridge.join("\n"));
+      await etcd.ctl(["put", `${SUBNETS}/10.244.199.0-24`, etcdValue("192.0.2.9", mac)]);
       await overlay.node(1).agent.settled(3);
       await withoutLoss(ns, overlay.node(1).podAddress, async () => {});
       await withoutLoss(overlay.node(1).pod, "10.244.199.0", async () => {});

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { inParallel } from "../../src/cli/lab/parallel.ts";
 import { Authority } from "../../src/cli/lab/servers/certificates.ts";
+import { annotationsOf, BACKEND_DATA, MANAGED, podCIDR, publishedNode } from "../support/flannel/annotations.ts";
 import { KubeCluster } from "../support/kube.ts";
 import { describeWithKubernetes } from "../support/kube-binaries.ts";
 import { Overlay } from "../support/overlay.ts";
@@ -8,7 +9,6 @@ import { withoutLoss } from "../support/ping.ts";
 import { describeInNamespaces } from "../support/requires.ts";
 import { useTemporaryFolder } from "../support/temp.ts";
 import { eventually } from "../support/wait.ts";
-import { annotationsOf, BACKEND_DATA, MANAGED, podCIDR, publishedNode } from "./kube-samples.ts";
 
 /** How long the API server is away at least, in seconds. */
 const OUTAGE = 60;

@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { annotationsOf, BACKEND_DATA, PREFIX, PUBLIC_IP, podCIDR } from "../support/flannel/annotations.ts";
+import { asFlanneld } from "../support/flannel/entries.ts";
 import { KubeCluster } from "../support/kube.ts";
 import { describeWithKubernetes } from "../support/kube-binaries.ts";
 import { Overlay } from "../support/overlay.ts";
@@ -6,7 +8,6 @@ import { withoutLoss } from "../support/ping.ts";
 import { describeInNamespaces } from "../support/requires.ts";
 import { useTemporaryFolder } from "../support/temp.ts";
 import { eventually } from "../support/wait.ts";
-import { annotationsOf, BACKEND_DATA, PREFIX, PUBLIC_IP, podCIDR } from "./kube-samples.ts";
 
 describeInNamespaces("agents that keep their leases in Kubernetes", () => {
   describeWithKubernetes("of its own network, with flannel's service account", () => {
@@ -76,16 +77,10 @@ describeInNamespaces("agents that keep their leases in Kubernetes", () => {
       const ns = await overlay.addHost(9);
       const mac = "02:00:00:00:00:09";
       const peer = await overlay.node(1).agent.lease();
-      for (const command of [
-        `ip link add flannel.1 address ${mac} mtu 1450 type vxlan id 1 local 192.0.2.9 dev eth0 dstport 8472 nolearning`,
-        "ip address add 10.244.9.0/32 dev flannel.1",
-        "ip link set flannel.1 up",
-        `ip neighbour replace 10.244.1.0 lladdr ${peer.ipv4.vtepMAC} dev flannel.1 nud permanent`,
-        `bridge fdb replace ${peer.ipv4.vtepMAC} dev flannel.1 dst 192.0.2.1 self permanent`,
-        "ip route replace 10.244.1.0/24 via 10.244.1.0 dev flannel.1 onlink",
-      ]) {
-        await ns.exec(command.split(" "));
-      }
+      const own = { subnet: "10.244.9.0/24", publicIP: "192.0.2.9", mac };
+      const { ip, bridge } = asFlanneld(4, own, [{ ...peer.ipv4, mac: peer.ipv4.vtepMAC }]);
+      await ns.exec(["ip", "-batch", "-"], ip.join("\n"));
+      await ns.exec(["bridge", "-batch", "-"], bridge.join("\n"));
       await cluster.createNode("n9", { spec: podCIDR("10.244.9.0/24") });
       await cluster.annotate("n9", annotationsOf("192.0.2.9", mac));
       await overlay.node(1).agent.settled(3);

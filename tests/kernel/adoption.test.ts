@@ -1,43 +1,31 @@
 import { expect, test } from "bun:test";
 import { vxlanDeviceName } from "../../src/desired/vxlan.ts";
 import { FAMILIES, type Family } from "../../src/net/family.ts";
+import { formatPrefix } from "../../src/net/prefix.ts";
 import { exampleMac, examplePublicIP, exampleSubnet } from "../desired/examples.ts";
+import { asFlanneld, type Commands, type FlannelLease } from "../support/flannel/entries.ts";
 import { Netns } from "../support/netns.ts";
 import { type Ping, startPing } from "../support/ping.ts";
 import { describeInNamespaces } from "../support/requires.ts";
 import { eventually } from "../support/wait.ts";
 import { desiredOn, KernelNode, summaryOf } from "./real-kernel.ts";
 
-/**
- * What flanneld makes on node `n` for the nodes `peers`: no protocol number, no mark. It asks for an MTU of 1450 in both
- * families, of which the kernel leaves 1430 for IPv6.
- */
-function asFlanneld(family: Family, n: number, peers: readonly number[]): { ip: string[]; bridge: string[] } {
-  const name = vxlanDeviceName(family, 1);
-  const device = `${name} mtu ${family === 4 ? 1450 : 1430} address ${exampleMac(family, n)}`;
-  return {
-    ip: [
-      `link add ${device} type vxlan id 1 dstport 8472 local ${examplePublicIP(family, n)} dev eth0 nolearning`,
-      `link set ${name} up`,
-      `address add ${exampleSubnet(family, n).address}/${family === 4 ? 32 : 128} dev ${name}`,
-      ...peers.flatMap((peer) => {
-        const { address, length } = exampleSubnet(family, peer);
-        return [
-          `neighbour replace ${address} lladdr ${exampleMac(family, peer)} dev ${name} nud permanent`,
-          `route replace ${address}/${length} via ${address} dev ${name} onlink`,
-        ];
-      }),
-    ],
-    bridge: peers.map(
-      (peer) => `fdb replace ${exampleMac(family, peer)} dev ${name} dst ${examplePublicIP(family, peer)}`,
-    ),
-  };
+const leaseOf = (family: Family, n: number): FlannelLease => ({
+  subnet: formatPrefix(exampleSubnet(family, n)),
+  publicIP: examplePublicIP(family, n),
+  mac: exampleMac(family, n),
+});
+
+/** What flanneld makes on node `n` for the nodes `peers`. */
+function flanneldOn(family: Family, n: number, peers: readonly number[]): Commands {
+  const others = peers.map((peer) => leaseOf(family, peer));
+  return asFlanneld(family, leaseOf(family, n), others);
 }
 
 /** A node whose external interface leads to a second one, which has peer 1's part. */
 async function pairOfNodes(family: Family, node: KernelNode, other: Netns): Promise<void> {
   await node.ip("link", "set", "eth0p", "netns", other.name);
-  const { ip, bridge } = asFlanneld(family, 1, [0]);
+  const { ip, bridge } = flanneldOn(family, 1, [0]);
   const own = examplePublicIP(family, 1);
   const setUp = [
     "link set eth0p name eth0",
@@ -102,7 +90,7 @@ for (const family of FAMILIES)
       await using node = await KernelNode.create(families);
       using other = new Netns();
       await pairOfNodes(family, node, other);
-      const { ip, bridge } = asFlanneld(family, 0, [1, 2, 9]);
+      const { ip, bridge } = flanneldOn(family, 0, [1, 2, 9]);
       await node.batch("ip", ip);
       await node.batch("bridge", bridge);
       const before = await node.link(device);
@@ -134,7 +122,7 @@ for (const family of FAMILIES)
 
     test("stays in full without the leave to prune", async () => {
       await using node = await KernelNode.create(families);
-      const { ip, bridge } = asFlanneld(family, 0, [1, 2, 9]);
+      const { ip, bridge } = flanneldOn(family, 0, [1, 2, 9]);
       await node.batch("ip", ip);
       await node.batch("bridge", bridge);
       const report = await node.reconcile(desiredOn(node, families, []), false);

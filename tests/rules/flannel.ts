@@ -1,46 +1,14 @@
 import type { Family } from "../../src/net/family.ts";
+import { type FlannelRules, flannelIptables } from "../support/flannel/iptables.ts";
 
-/**
- * What flanneld (its pkg/trafficmngr/iptables, v0.27) writes for the samples' network and subnet, as iptables-save prints
- * it; the order in its chains is that of its source.
- */
-export const FLANNEL_IPTABLES: Readonly<Record<Family, { nat: readonly string[]; filter: readonly string[] }>> = {
-  4: {
-    nat: [
-      '-A POSTROUTING -m comment --comment "flanneld masq" -j FLANNEL-POSTRTG',
-      '-A FLANNEL-POSTRTG -m mark --mark 0x4000/0x4000 -m comment --comment "flanneld masq" -j RETURN',
-      '-A FLANNEL-POSTRTG -s 10.244.5.0/24 -d 10.244.0.0/16 -m comment --comment "flanneld masq" -j RETURN',
-      '-A FLANNEL-POSTRTG -s 10.244.0.0/16 -d 10.244.5.0/24 -m comment --comment "flanneld masq" -j RETURN',
-      '-A FLANNEL-POSTRTG ! -s 10.244.0.0/16 -d 10.244.5.0/24 -m comment --comment "flanneld masq" -j RETURN',
-      '-A FLANNEL-POSTRTG -s 10.244.0.0/16 ! -d 224.0.0.0/4 -m comment --comment "flanneld masq" -j MASQUERADE --random-fully',
-      '-A FLANNEL-POSTRTG ! -s 10.244.0.0/16 -d 10.244.0.0/16 -m comment --comment "flanneld masq" -j MASQUERADE --random-fully',
-    ],
-    filter: [
-      '-A FORWARD -m comment --comment "flanneld forward" -j FLANNEL-FWD',
-      '-A FLANNEL-FWD -s 10.244.0.0/16 -m comment --comment "flanneld forward" -j ACCEPT',
-      '-A FLANNEL-FWD -d 10.244.0.0/16 -m comment --comment "flanneld forward" -j ACCEPT',
-    ],
-  },
-  6: {
-    nat: [
-      '-A POSTROUTING -m comment --comment "flanneld masq" -j FLANNEL-POSTRTG',
-      '-A FLANNEL-POSTRTG -m mark --mark 0x4000/0x4000 -m comment --comment "flanneld masq" -j RETURN',
-      '-A FLANNEL-POSTRTG -s fd00:10:244:5::/64 -d fd00:10:244::/56 -m comment --comment "flanneld masq" -j RETURN',
-      '-A FLANNEL-POSTRTG -s fd00:10:244::/56 -d fd00:10:244:5::/64 -m comment --comment "flanneld masq" -j RETURN',
-      '-A FLANNEL-POSTRTG ! -s fd00:10:244::/56 -d fd00:10:244:5::/64 -m comment --comment "flanneld masq" -j RETURN',
-      '-A FLANNEL-POSTRTG -s fd00:10:244::/56 ! -d ff00::/8 -m comment --comment "flanneld masq" -j MASQUERADE --random-fully',
-      '-A FLANNEL-POSTRTG ! -s fd00:10:244::/56 -d fd00:10:244::/56 -m comment --comment "flanneld masq" -j MASQUERADE --random-fully',
-    ],
-    filter: [
-      '-A FORWARD -m comment --comment "flanneld forward" -j FLANNEL-FWD',
-      '-A FLANNEL-FWD -s fd00:10:244::/56 -m comment --comment "flanneld forward" -j ACCEPT',
-      '-A FLANNEL-FWD -d fd00:10:244::/56 -m comment --comment "flanneld forward" -j ACCEPT',
-    ],
-  },
+/** What flanneld writes with iptables for the samples' network and subnet. */
+export const FLANNEL_IPTABLES: Readonly<Record<Family, FlannelRules>> = {
+  4: flannelIptables(4, "10.244.0.0/16", "10.244.5.0/24"),
+  6: flannelIptables(6, "fd00:10:244::/56", "fd00:10:244:5::/64"),
 };
 
 /**
- * The tables of its nftables mode (pkg/trafficmngr/nftables) as `nft list table` prints them, with the two rules that it
+ * The tables of flanneld's nftables mode (pkg/trafficmngr/nftables) as `nft list table` prints them, with the two rules that it
  * has wrong put right: the mark with its mask, and traffic from outside to this node's pods (`daddr` is the subnet, and
  * `saddr` is not the network), as in its iptables mode.
  */

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import type { Family, PerFamily } from "../../src/net/family.ts";
 import { TestAgent } from "./agent.ts";
+import { readEnvironmentFile } from "./environment-file.ts";
 import { addAddress, Netns, pair } from "./netns.ts";
 import { type Ping, type PingResult, withoutLoss } from "./ping.ts";
 
@@ -115,7 +116,7 @@ export class Overlay implements Disposable {
   async attachPods(): Promise<void> {
     for (const node of this.nodes) {
       const { ns, agent, pod } = node;
-      const file = await readEnvironmentFile(agent.subnetFile);
+      const file = readEnvironmentFile(agent.subnetFile);
       const mtu = file["FLANNEL_MTU"] ?? "";
       const gateways = [file["FLANNEL_SUBNET"], file["FLANNEL_IPV6_SUBNET"]].filter((gateway) => gateway !== undefined);
       const addresses = gateways.map((gateway) => gateway.replace(/1\/(\d+)$/, "2/$1"));
@@ -150,14 +151,4 @@ export class Overlay implements Disposable {
     for (const ns of this.#hosts) ns[Symbol.dispose]();
     this.#switch[Symbol.dispose]();
   }
-}
-
-/** The lines `KEY=value` of a file. */
-async function readEnvironmentFile(path: string): Promise<Record<string, string>> {
-  const lines = (await Bun.file(path).text()).split("\n");
-  return Object.fromEntries(
-    lines.flatMap((line) =>
-      line.includes("=") ? [[line.slice(0, line.indexOf("=")), line.slice(line.indexOf("=") + 1)]] : [],
-    ),
-  );
 }

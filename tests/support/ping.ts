@@ -140,6 +140,42 @@ export async function withoutLoss(
   throw new Error(`${sent - received} of ${sent} packets to ${address} were lost, in gaps of up to ${longestGapMs} ms`);
 }
 
+/** From where to which address. */
+export interface Way {
+  readonly from: Place;
+  readonly to: string;
+  /** for messages, as in `n1 to n2` */
+  readonly name: string;
+}
+
+/** Pings on several ways at once, a hundred a second on each, that go on until they are stopped. */
+export class Pings {
+  readonly #pings: readonly (Way & { readonly ping: Ping })[];
+
+  constructor(ways: readonly Way[]) {
+    this.#pings = ways.map((way) => ({ ...way, ping: startPing(way.from, way.to) }));
+  }
+
+  /** Waits for more answers on each way. @throws Error that names the ways on which a packet is lost up to now */
+  async lossless(): Promise<void> {
+    await Promise.all(this.#pings.map(({ ping }) => ping.answers(20, 10_000)));
+    const lossy = () => this.#pings.filter(({ ping }) => ping.received < ping.sent);
+    // What is in flight is not lost.
+    await eventually(() => lossy().length === 0, { within: PATIENCE_MS, what: "every packet is answered" }).catch(
+      () => {
+        const told = lossy().map(({ name, ping }) => `${name}: ${ping.sent - ping.received} of ${ping.sent}`);
+        if (told.length > 0) throw new Error(`packets were lost: ${told.join("; ")}`);
+      },
+    );
+  }
+
+  /** @returns the results by the ways' names */
+  async stop(): Promise<Map<string, PingResult>> {
+    const results = this.#pings.map(async ({ name, ping }) => [name, await ping.stop()] as const);
+    return new Map(await Promise.all(results));
+  }
+}
+
 async function readLines(stream: ReadableStream<Uint8Array>, use: (line: string) => void): Promise<void> {
   const decoder = new TextDecoder();
   let rest = "";
