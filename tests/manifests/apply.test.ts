@@ -20,6 +20,11 @@ import {
 const KUSTOMIZE = join(MANIFESTS, "kustomize");
 const OVERLAYS = readdirSync(join(KUSTOMIZE, "overlays"));
 const DRY = ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "-f"];
+const Asked = v.object({
+  metadata: v.object({ labels: v.optional(v.record(v.string(), v.string())) }),
+  ...{ spec: v.optional(v.unknown()), data: v.optional(v.unknown()), rules: v.optional(v.unknown()) },
+  ...{ roleRef: v.optional(v.unknown()), subjects: v.optional(v.unknown()) },
+});
 const Identity = v.object({ metadata: v.object({ uid: v.string() }) });
 
 describeWithKubectl("the manifests at the real API server", () => {
@@ -46,6 +51,14 @@ describeWithKubectl("the manifests at the real API server", () => {
   const built = (path: string) => kubectl(["kustomize", folder.at(path)]);
   const uid = async (kind: string, name: string) =>
     (await admin.get(Identity, kind, name, "--namespace=kube-flannel")).metadata.uid;
+  /** All that is asked for in the objects of which there is more than a name. */
+  const specs = () =>
+    Promise.all([
+      admin.get(Asked, "--namespace=kube-flannel", "daemonset", "kube-flannel-ds"),
+      admin.get(Asked, "--namespace=kube-flannel", "configmap", "kube-flannel-cfg"),
+      admin.get(Asked, "clusterrole", "flannel"),
+      admin.get(Asked, "clusterrolebinding", "flannel"),
+    ]);
   const daemonSet = () => admin.get(DaemonSet, "--namespace=kube-flannel", "daemonset", "kube-flannel-ds");
   const uids = async () =>
     Promise.all((await plainObjects()).map(async ({ kind, metadata }) => [kind, await uid(kind, metadata.name)]));
@@ -88,14 +101,15 @@ describeWithKubectl("the manifests at the real API server", () => {
   });
 
   test.each([
-    ["as the user of flannel's manifest does", ["apply"]],
-    ["on the server's side", ["apply", "--server-side", "--force-conflicts"]],
-  ])("take the place of flannel's objects when they are applied, %s", async (_, apply) => {
+    ["as the user of flannel's manifest does", ["apply"], ["apply"]],
+    // Where one has no readiness probe and the other had, apply on the server's side leaves half of that, which is refused.
+    ["on the server's side", ["apply", "--server-side", "--force-conflicts"], ["replace"]],
+  ])("take the place of flannel's objects, and flannel's theirs, when they are applied %s", async (_, apply, back) => {
     const others = ["daemonset/kube-flannel-ds", "configmap/kube-flannel-cfg", "serviceaccount/flannel"];
     await admin.run(["delete", "--ignore-not-found", "clusterrole/flannel", "clusterrolebinding/flannel"]);
     await admin.run(["delete", "--ignore-not-found", "--namespace=kube-flannel", ...others]);
     await admin.run([...apply, "-f", "-"], FLANNEL);
-    const before = await uids();
+    const [before, made] = [await uids(), await specs()];
     const { metadata } = await daemonSet();
     await admin.run([...apply, "-f", PLAIN]);
     expect(await uids()).toEqual(before);
@@ -114,5 +128,9 @@ describeWithKubectl("the manifests at the real API server", () => {
     await admin.run([...apply, "-f", PLAIN]);
     const again = await daemonSet();
     expect(again.metadata.generation).toBe(now.generation);
+    // And flannel's leave nothing of them.
+    await admin.run([...back, "-f", "-"], FLANNEL);
+    expect(await uids()).toEqual(before);
+    expect(await specs()).toEqual(made);
   });
 });

@@ -48,6 +48,30 @@ export class Kubectl {
     return kubectl([`--kubeconfig=${this.kubeconfig}`, ...args], input, this.#ns);
   }
 
+  /**
+   * Runs a line as an operator types it, in which `kubectl` is this one.
+   * @param folder where it runs @returns what it printed @throws Error with its stderr if it fails
+   */
+  async shell(line: string, folder: string): Promise<string> {
+    const script = `kubectl() { "$KUBECTL" "$@"; }\n${line}`;
+    const env = {
+      PATH: process.env["PATH"] ?? "",
+      HOME: "/nonexistent",
+      KUBECTL: KUBECTL ?? "",
+      KUBECONFIG: this.kubeconfig,
+    };
+    const child = Bun.spawn(["sh", "-ec", script], {
+      cwd: folder,
+      env,
+      stdin: "ignore",
+      stdout: "pipe",
+      stderr: "pipe",
+    });
+    const [stdout, stderr, code] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+    if (code === 0) return stdout;
+    throw new Error(`${line}: exit code ${code}: ${stderr.trim()}`);
+  }
+
   /** An object as the API server has it. */
   async get<T>(schema: v.GenericSchema<unknown, T>, ...args: readonly string[]): Promise<T> {
     return v.parse(schema, JSON.parse(await this.run(["get", ...args, "-o=json"])));
