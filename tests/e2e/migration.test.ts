@@ -147,14 +147,16 @@ function migration(startStore: (overlay: Overlay) => Promise<Store>): void {
     for (const { flanneld } of nodes) await flanneld.follow();
     for (const [index, node] of nodes.entries()) {
       // As Docker does: what passes, passes by flannel's rules.
-      await node.ns.exec(["iptables", "-w", "-P", "FORWARD", "DROP"]);
+      await node.ns.exec(["iptables-nft", "-w", "-P", "FORWARD", "DROP"]);
       const portMappings = [{ hostPort: HOST_PORT, containerPort: 80, protocol: "tcp" }];
       node.podAddress = await add(node, { containerId: `web${index}`, netns: node.pod.path });
       const old = pod(`old${index}`, { portMappings });
       expect(await add(node, old)).toBe(node.podAddress.replace(/2$/, "3"));
     }
     const { nat, filter } = flannelIptables(4, "10.244.0.0/16", first().subnet);
-    expect((await first().ns.exec(["iptables-save"])).split("\n")).toEqual(expect.arrayContaining([...nat, ...filter]));
+    expect((await first().ns.exec(["iptables-nft-save"])).split("\n")).toEqual(
+      expect.arrayContaining([...nat, ...filter]),
+    );
     for (const node of nodes) made.set(node.name, await stateOf(node));
     records = await store.leases.records();
     const ways = nodes.flatMap((node) =>
@@ -217,9 +219,9 @@ function migration(startStore: (overlay: Overlay) => Promise<Store>): void {
     expect(await agent.stop()).toBe(0);
     node.runner.plugin = "flannel's";
     // flanneld empties its chains before it fills them: with that policy, packets are lost at each of its own restarts, too.
-    await ns.exec(["iptables", "-w", "-P", "FORWARD", "ACCEPT"]);
+    await ns.exec(["iptables-nft", "-w", "-P", "FORWARD", "ACCEPT"]);
     await flanneld.start();
-    await ns.exec(["iptables", "-w", "-P", "FORWARD", "DROP"]);
+    await ns.exec(["iptables-nft", "-w", "-P", "FORWARD", "DROP"]);
 
     expect(await link(node)).toEqual(device);
     expect(await store.leases.records()).toEqual(records);
@@ -252,7 +254,7 @@ function migration(startStore: (overlay: Overlay) => Promise<Store>): void {
 }
 
 async function rulesOf(ns: Netns, table: string): Promise<string[]> {
-  return (await ns.exec(["iptables-save", "-t", table])).split("\n");
+  return (await ns.exec(["iptables-nft-save", "-t", table])).split("\n");
 }
 
 /** Every rule with the number that it keeps until it is deleted. */

@@ -32,7 +32,7 @@ export interface FlannelHost {
 
 /**
  * One node as flanneld v0.28 with `--ip-masq` makes it: each step of its start, in its order, on what is there already
- * (main.go, pkg/backend/vxlan, pkg/trafficmngr/iptables). IPv4, VNI 1, iptables. It leaves everything when it stops.
+ * (main.go, pkg/backend/vxlan, pkg/trafficmngr/iptables). IPv4, VNI 1, iptables-nft. When it stops it leaves everything.
  */
 export class Flanneld {
   readonly #host: FlannelHost;
@@ -121,18 +121,22 @@ export class Flanneld {
       ["nat", "FLANNEL-POSTRTG", nat],
       ["filter", "FLANNEL-FWD", filter],
     ] as const) {
-      await ns.exec(["sh", "-c", `iptables -w -t ${table} -N ${chain} 2>&- || iptables -w -t ${table} -F ${chain}`]);
+      await ns.exec([
+        "sh",
+        "-c",
+        `iptables-nft -w -t ${table} -N ${chain} 2>&- || iptables-nft -w -t ${table} -F ${chain}`,
+      ]);
       const lines: string[] = [];
       for (const rule of rules) {
         const spec = rule.slice("-A ".length);
-        const isThere = await ns.exec(["sh", "-c", `iptables -w -t ${table} -C ${spec}`]).then(
+        const isThere = await ns.exec(["sh", "-c", `iptables-nft -w -t ${table} -C ${spec}`]).then(
           () => true,
           () => false,
         );
         if (isThere) lines.push(`-D ${spec}`);
         lines.push(rule);
       }
-      await ns.exec(["iptables-restore", "--noflush", "--wait"], `*${table}\n${lines.join("\n")}\nCOMMIT\n`);
+      await ns.exec(["iptables-nft-restore", "--noflush", "--wait"], `*${table}\n${lines.join("\n")}\nCOMMIT\n`);
     }
   }
 

@@ -28,9 +28,11 @@ export class MigratingRunner extends CniRunner {
   override async call(
     verb: string,
     type: string,
-    conf: JsonObject,
+    given: JsonObject,
     environment: Record<string, string> = {},
   ): Promise<string> {
+    // A DEL is told the result of its ADD only from CNI 0.4.0 on.
+    const conf = verb === "DEL" && given["cniVersion"] === "0.3.1" ? { ...given, prevResult: undefined } : given;
     if (type !== "flannel" || this.plugin === "tartan's") return super.call(verb, type, conf, environment);
     const parsed = v.parse(Conf, conf);
     const record = join(parsed.dataDir, environment["CNI_CONTAINERID"] ?? "");
