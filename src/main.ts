@@ -20,6 +20,10 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     summary: "write options for Docker's daemon, made from subnet.env",
     run: async (args) => (await import("./cli/docker-opts.ts")).runDockerOptions(args, process.env),
   },
+  doctor: {
+    summary: "check what this node needs for its part of the pod network",
+    run: async (args) => (await import("./cli/doctor/doctor.ts")).runDoctor(args),
+  },
   "install-cni": {
     summary: "install the CNI plugin into the container runtime's folder",
     run: async (args) => (await import("./cli/install-cni/command.ts")).runInstallCni(args),

@@ -1,6 +1,7 @@
 // Compiles tartan itself.
 import { join } from "node:path";
 import { compile, type Runtime } from "../compile.ts";
+import { epochOf } from "./version.ts";
 
 /**
  * The same checkout gives the same bytes, in whatever folder it is.
@@ -17,5 +18,6 @@ export async function compileTartan(
 ): Promise<string[]> {
   // The compiler names the parts of the executable after the ways to their sources from the working directory.
   process.chdir(root);
-  return compile(join(root, "src", "main.ts"), outfile, { TARTAN_VERSION: JSON.stringify(version) }, runtime);
+  const constants = { TARTAN_VERSION: JSON.stringify(version), TARTAN_BUILT_AT: `${(await epochOf(root)) * 1000}` };
+  return compile(join(root, "src", "main.ts"), outfile, constants, runtime);
 }

@@ -23,7 +23,7 @@ export function vxlanDeviceName(family: Family, vni: number): string {
  * The device's MTU: the underlay's, or the configured one if that is less, less the encapsulation (which runs over the
  * same family). The kernel makes no VXLAN device for larger packets than its underlay carries.
  */
-function vxlanMtu(options: VxlanOptions, external: ExternalInterface, family: Family): number {
+export function vxlanMtu(options: VxlanOptions, external: ExternalInterface, family: Family): number {
   return Math.min(options.mtu ?? external.mtu, external.mtu) - OVERHEAD[family];
 }
 

@@ -24,7 +24,10 @@ export interface OwnObject {
 const WHY = "it was made by tartan or flanneld";
 
 /** Of any pod network: which one it was is not known any more. */
-const EVERYWHERE: PerFamily<Prefix> = { 4: makePrefix("0.0.0.0" as Address, 0), 6: makePrefix("::" as Address, 0) };
+export const EVERYWHERE: PerFamily<Prefix> = {
+  4: makePrefix("0.0.0.0" as Address, 0),
+  6: makePrefix("::" as Address, 0),
+};
 
 /**
  * What of the kernel's state is tartan's or flanneld's: their devices, which take their routes and entries along, and

@@ -197,14 +197,15 @@ async function readStatus(response: Response): Promise<KubeStatus> {
   }
 }
 
-/** What RBAC calls the request, from its path. */
+/** What RBAC calls the request, from its path; of what is no resource, the path. */
 function operationOf({ path, method = "GET" }: KubeRequest): KubeOperation {
   const { pathname, searchParams } = new URL(path, "http://kubernetes");
-  const [, resource = "", name, part] =
-    /^\/api\/v1\/(?:namespaces\/[^/]+\/)?([^/]+)(?:\/([^/]+))?(?:\/([^/]+))?$/.exec(pathname) ?? [];
+  const [found, resource = "", name, part] =
+    /^\/apis?(?:\/[^/]+)?\/v1\/(?:namespaces\/[^/]+\/)?([^/]+)(?:\/([^/]+))?(?:\/([^/]+))?$/.exec(pathname) ?? [];
+  if (found === undefined) return { verb: method.toLowerCase(), resource: pathname };
   const reads = searchParams.has("watch") ? "watch" : name === undefined ? "list" : "get";
   return {
-    verb: method === "GET" ? reads : method.toLowerCase(),
+    verb: method === "GET" ? reads : method === "POST" ? "create" : method.toLowerCase(),
     resource: part === undefined ? resource : `${resource}/${part}`,
     ...(name === undefined ? {} : { name: decodeURIComponent(name) }),
   };

@@ -1,11 +1,11 @@
 import { createInterface } from "node:readline/promises";
 import { describeError } from "../../base/errors.ts";
+import { runningAgents } from "../running-agents.ts";
 import { findFiles } from "./files.ts";
 import type { Findings, Item } from "./item.ts";
 import { findKernelState } from "./kernel-state.ts";
 import { type CleanupOptions, cleanupHelp, parseCleanupOptions } from "./options.ts";
 import { findRules } from "./rules.ts";
-import { runningAgents } from "./running.ts";
 
 type Outcome = "found" | "removed" | "failed";
 

@@ -2,7 +2,6 @@ import { randomUUID } from "node:crypto";
 import {
   closeSync,
   fchmodSync,
-  fstatSync,
   fsyncSync,
   lstatSync,
   openSync,
@@ -15,6 +14,7 @@ import {
 import { join } from "node:path";
 import { sleep } from "../../base/backoff.ts";
 import { hasCode } from "../../base/errors.ts";
+import { sameContent } from "../../base/same-content.ts";
 import { isTemporaryName } from "../../base/write-file.ts";
 import { tryLock } from "../../ffi/file-lock.ts";
 
@@ -90,36 +90,21 @@ function removeLeftovers(folder: string, name: string): void {
 function isSame(source: string, path: string): boolean {
   const there = lstatSync(path, { throwIfNoEntry: false });
   if (!there?.isFile() || (there.mode & 0o777) !== MODE) return false;
-  return withFiles(source, path, "r", (ours, theirs) => {
-    if (fstatSync(ours).size !== there.size) return false;
-    const [a, b] = [Buffer.alloc(CHUNK), Buffer.alloc(CHUNK)];
-    for (;;) {
-      const length = readSync(ours, a);
-      if (readSync(theirs, b) !== length) return false;
-      if (length === 0) return true;
-      if (a.compare(b, 0, length, 0, length) !== 0) return false;
-    }
-  });
+  return sameContent(source, path);
 }
 
 /** It is on the disk as a whole when this returns. */
 function copy(source: string, path: string): void {
-  withFiles(source, path, "wx", (from, to) => {
-    const chunk = Buffer.alloc(CHUNK);
-    for (let length = readSync(from, chunk); length > 0; length = readSync(from, chunk)) {
-      for (let at = 0; at < length; ) at += writeSync(to, chunk, at, length - at);
-    }
-    fchmodSync(to, MODE);
-    fsyncSync(to);
-  });
-}
-
-function withFiles<T>(source: string, path: string, how: "r" | "wx", action: (from: number, to: number) => T): T {
   const from = openSync(source, "r");
   try {
-    const to = openSync(path, how);
+    const to = openSync(path, "wx");
     try {
-      return action(from, to);
+      const chunk = Buffer.alloc(CHUNK);
+      for (let length = readSync(from, chunk); length > 0; length = readSync(from, chunk)) {
+        for (let at = 0; at < length; ) at += writeSync(to, chunk, at, length - at);
+      }
+      fchmodSync(to, MODE);
+      fsyncSync(to);
     } finally {
       closeSync(to);
     }

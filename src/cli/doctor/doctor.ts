@@ -1,0 +1,29 @@
+import { VERSION } from "../../base/version.ts";
+import { Context } from "./context.ts";
+import { doctorHelp, parseDoctorOptions } from "./options.ts";
+import { CHECKS } from "./registry.ts";
+import { makeReport } from "./report.ts";
+import { runChecks } from "./runner.ts";
+import { findSettings } from "./settings.ts";
+import { reportText, wantsColours } from "./text.ts";
+
+/** @returns the exit code @throws UsageError */
+export async function runDoctor(args: readonly string[]): Promise<number> {
+  const { options, agentArgs } = parseDoctorOptions(args);
+  if (options.help) {
+    process.stdout.write(doctorHelp());
+    return 0;
+  }
+  const limitMs = options.timeout * 1000;
+  const settings = await findSettings(agentArgs, process.env);
+  const context = new Context(settings, options, AbortSignal.timeout(limitMs));
+  const results = await runChecks(CHECKS, context, limitMs);
+  const configuration = { from: settings.from, leaseSource: settings.leaseSource ?? null };
+  const { report, exitCode } = makeReport({ version: VERSION, configuration }, results);
+  const text =
+    options.output === "json"
+      ? `${JSON.stringify(report, null, 2)}\n`
+      : reportText(report, wantsColours(process.stdout, process.env));
+  await Bun.write(Bun.stdout, text);
+  return exitCode;
+}
