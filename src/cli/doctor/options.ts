@@ -10,10 +10,10 @@ const OPTIONS = {
   output: OUTPUT,
   "cni-conf-dir": {
     value: "PATH",
-    usage: "CNI configurations; /etc/cni/net.d, or --cni-conf-file's",
+    usage: "CNI configurations; else /etc/cni/net.d",
     schema: FOLDER,
   },
-  "cni-bin-dir": { value: "PATH", usage: "CNI plugins; /opt/cni/bin if not given", schema: FOLDER },
+  "cni-bin-dir": { value: "PATH", usage: "CNI plugins; else /opt/cni/bin", schema: FOLDER },
   "host-root": { value: "PATH", usage: "in a container: the host's root", schema: FOLDER },
   timeout: {
     value: "SECONDS",

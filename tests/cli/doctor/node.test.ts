@@ -1,10 +1,14 @@
-import { afterAll, beforeAll, expect, test } from "bun:test";
-import { copyFileSync, mkdirSync, rmSync, symlinkSync } from "node:fs";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { chmodSync, copyFileSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import * as v from "valibot";
+import { Report } from "../../../src/cli/doctor/report.ts";
 import { executable } from "../../support/executable.ts";
+import { Netns } from "../../support/netns.ts";
 import { Overlay } from "../../support/overlay.ts";
 import { describeInNamespaces } from "../../support/requires.ts";
-import { useTemporaryFolder } from "../../support/temp.ts";
+import { TemporaryFolder, useTemporaryFolder } from "../../support/temp.ts";
+import { eventually } from "../../support/wait.ts";
 import { diagnose, runDoctor } from "./running-doctor.ts";
 
 const FLANNEL = '{"name":"cbr0","cniVersion":"1.0.0","plugins":[{"type":"flannel"},{"type":"portmap"}]}';
@@ -16,13 +20,18 @@ describeInNamespaces("tartan doctor on a node with an agent", () => {
   const binFolder = folder.at("bin");
   const dirs = [`--cni-conf-dir=${confFolder}`, `--cni-bin-dir=${binFolder}`];
 
-  beforeAll(async () => {
+  /** As on a node with flannel. */
+  function fillFolders(): void {
     mkdirSync(confFolder);
     mkdirSync(binFolder);
-    await Bun.write(join(confFolder, "10-flannel.conflist"), FLANNEL);
+    writeFileSync(join(confFolder, "10-flannel.conflist"), FLANNEL);
     for (const name of ["bridge", "host-local", "portmap", "loopback"])
       symlinkSync(`/usr/lib/cni/${name}`, join(binFolder, name));
     copyFileSync(executable(), join(binFolder, "flannel"));
+  }
+
+  beforeAll(async () => {
+    fillFolders();
     await overlay.create(2, undefined, ["--ip-masq"]);
     await overlay.start();
     await overlay.attachPods();
@@ -53,5 +62,285 @@ describeInNamespaces("tartan doctor on a node with an agent", () => {
     expect(of("device")).toEqual(["ok: flannel.1 is as it should be"]);
     expect(of("external-interface")).toEqual(["ok: eth0 with 192.0.2.1, MTU 1500"]);
     expect(of("readiness")).toEqual(["ok: it is ready, and warns of nothing"]);
+  });
+
+  test("net.ipv4.ip_forward is 0: an error with the command that sets it, exit code 3", async () => {
+    const { code, problems, fixOf } = await looking(
+      "echo 0 > /proc/sys/net/ipv4/ip_forward",
+      "echo 1 > /proc/sys/net/ipv4/ip_forward",
+    );
+    expect(problems).toEqual([
+      "ip-forward: error: net.ipv4.ip_forward is 0, so this node passes nothing on between pods and others",
+    ]);
+    expect(fixOf("ip-forward")).toContain("sysctl -w net.ipv4.ip_forward=1\n");
+    expect(code).toBe(3);
+  });
+
+  test("br_netfilter is turned off: a warning, exit code 1", async () => {
+    const path = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+    const { code, problems } = await looking(`echo 0 > ${path}`, `echo 1 > ${path}`);
+    expect(problems.join("\n")).toContain("br-netfilter: warning: net.bridge.bridge-nf-call-iptables is 0");
+    expect(code).toBe(1);
+  });
+
+  test.each<[what: string, change: string, back: string, found: RegExp, fix: RegExp]>([
+    [
+      "a route that takes a part of the pod network away",
+      "ip route add 10.244.200.0/24 dev eth0",
+      "ip route del 10.244.200.0/24 dev eth0",
+      /^overlap: error: the route to 10\.244\.200\.0\/24 by eth0 takes packets of the pod network 10\.244\.0\.0\/16 away$/,
+      /ip route del 10\.244\.200\.0\/24 dev eth0/,
+    ],
+    [
+      "a route around the pod network",
+      "ip route add 10.0.0.0/8 via 192.0.2.2",
+      "ip route del 10.0.0.0/8",
+      /^overlap: warning: the route to 10\.0\.0\.0\/8 by eth0 leads to hosts whose addresses .* has as well/,
+      /another pod network/,
+    ],
+    [
+      "an address of the pod network on another interface",
+      "ip address add 10.244.201.1/32 dev eth0",
+      "ip address del 10.244.201.1/32 dev eth0",
+      /^overlap: error: eth0 has the address 10\.244\.201\.1/,
+      /move what is in the way/,
+    ],
+    [
+      "strict reverse path filtering with a second interface",
+      "ip link add eth9 type bridge; ip link add link eth0 eth8 type macvlan; ip address add 198.51.100.1/24 dev eth8; ip link set eth8 up; echo 1 > /proc/sys/net/ipv4/conf/eth0/rp_filter",
+      "echo 0 > /proc/sys/net/ipv4/conf/eth0/rp_filter; ip link del eth8; ip link del eth9",
+      /^rp-filter: warning: rp_filter is strict on eth0, and this node has several interfaces \(eth0, eth8\)/,
+      /sysctl -w net\.ipv4\.conf\.eth0\.rp_filter=2/,
+    ],
+    [
+      "firewalld's table",
+      "nft add table inet firewalld",
+      "nft delete table inet firewalld",
+      /^firewalls: warning: firewalld is active/,
+      /firewall-cmd --permanent --add-port=8472\/udp\n.*--add-source=10\.244\.0\.0\/16/,
+    ],
+    [
+      "ufw's chains",
+      "iptables-nft -N ufw-user-forward",
+      "iptables-nft -X ufw-user-forward",
+      /^firewalls: warning: ufw is active/,
+      /ufw allow 8472\/udp/,
+    ],
+    [
+      "a bridge of pods that were made for a larger MTU",
+      "ip link set cni0 mtu 1500",
+      "ip link set cni0 mtu 1450",
+      /^mtu: warning: pods' bridge cni0 has MTU 1500, more than the 1450 that reach other nodes/,
+      /delete the pods/,
+    ],
+  ])("%s", async (_, change, back, found, fix) => {
+    const { problems, report } = await looking(change, back);
+    expect(problems).toEqual([expect.stringMatching(found)]);
+    expect(report.findings.find((one) => one.fix !== undefined)?.fix).toMatch(fix);
+    expect((await look()).problems).toEqual([]);
+  });
+
+  test("a bridge from another subnet", async () => {
+    const [, address] = /inet (\S+)/.exec(await sh("ip -4 -o address show dev cni0")) ?? [];
+    const { problems } = await looking(
+      `ip address add 10.244.99.1/24 dev cni0; ip address del ${address} dev cni0`,
+      `ip address add ${address} dev cni0; ip address del 10.244.99.1/24 dev cni0`,
+    );
+    expect(problems.join("\n")).toMatch(/^bridge: error: cni0 has 10\.244\.99\.1\/24, but this node's subnet is/m);
+  });
+
+  test("a base chain that drops what it does not accept", async () => {
+    const { problems, fixOf } = await looking(
+      "nft add table inet other; nft 'add chain inet other guard { type filter hook forward priority 0; policy drop; }'",
+      "nft delete table inet other",
+    );
+    expect(problems.join("\n")).toMatch(
+      /drop-policies: warning: chain guard of the nftables table inet other drops by its policy/,
+    );
+    expect(fixOf("drop-policies")).toContain("set its policy to accept");
+    await eventually(async () => (await overlay.node(1).agent.readiness()).warnings.length === 0, {
+      within: 15_000,
+      what: "the agent warns no more",
+    });
+  });
+
+  test("rules in both kinds of iptables", async () => {
+    const { of } = await looking(
+      "iptables-legacy -A FORWARD -s 198.51.100.0/24 -j ACCEPT; iptables-nft -A FORWARD -s 198.51.100.0/24 -j ACCEPT",
+      "iptables-legacy -F FORWARD; iptables-nft -D FORWARD -s 198.51.100.0/24 -j ACCEPT",
+    );
+    expect(of("iptables-kinds")).toEqual([
+      expect.stringMatching(/^warning: iptables-legacy has \d+ rules and iptables-nft \d+/),
+    ]);
+  });
+
+  describe("of the runtime's folders", () => {
+    const path = (name: string) => join(confFolder, name);
+
+    afterEach(() => {
+      rmSync(confFolder, { recursive: true });
+      rmSync(binFolder, { recursive: true });
+      fillFolders();
+    });
+
+    test("another CNI's conflist before flannel's, and one that is broken", async () => {
+      await Bun.write(path("05-other.conflist"), '{"name":"x","cniVersion":"1.0.0","plugins":[{"type":"calico"}]}');
+      await Bun.write(path("99-broken.conflist"), "{");
+      const { problems, fixOf } = await look();
+      expect(problems).toEqual([
+        `cni-conf: error: ${path("05-other.conflist")} (calico) comes before flannel's by name, so pods are not made by tartan`,
+        expect.stringContaining(`cni-conf: warning: ${path("99-broken.conflist")}: it is not JSON`),
+      ]);
+      expect(fixOf("cni-conf")).toContain(`rm ${path("05-other.conflist")}`);
+    });
+
+    test("a plugin that is missing, and one that is no plugin", async () => {
+      rmSync(join(binFolder, "portmap"));
+      await Bun.write(join(binFolder, "flannel"), "#!/bin/sh\necho hello\n");
+      const { problems, fixOf } = await look();
+      expect(problems).toEqual([
+        `cni-plugins: error: the plugin ${binFolder}/portmap is missing`,
+        `cni-plugin-version: error: ${binFolder}/flannel does not answer as a CNI plugin: hello`,
+      ]);
+      expect(fixOf("cni-plugins")).toContain("apt install containernetworking-plugins");
+      expect(fixOf("cni-plugin-version")).toContain("tartan install-cni");
+    });
+  });
+
+  test("flags given here win over the agent's; a subnet.env with garbage is told", async () => {
+    const garbage = folder.at("garbage.env");
+    await Bun.write(garbage, "hello\n");
+    const flags = [`--lease-store=${overlay.store}`, `--net-config-path=${overlay.netConf}`, "--iface=eth0"];
+    const { report, of } = await look(...flags, `--subnet-file=${garbage}`, "--debug-addr=off");
+    expect(report.configuration.from).toBe("the flags given here");
+    expect(of("subnet-env")).toEqual([
+      `error: ${garbage} can't be used, so pods can't be made: it has no line of the form KEY=value`,
+    ]);
+    expect(of("agent")).toEqual([
+      expect.stringMatching(/^warning: tartan \(process \d+\) runs here, but its --debug-addr is off$/),
+    ]);
+  });
+
+  test("without root: what needs it is skipped and says so; nothing breaks", async () => {
+    const ns1 = ns();
+    const command = [
+      "setpriv",
+      "--reuid=65534",
+      "--regid=65534",
+      "--clear-groups",
+      "--bounding-set=-all",
+      "--inh-caps=-all",
+    ];
+    const flags = [`--net-config-path=${overlay.netConf}`, "--iface=eth0", "--debug-addr=off"];
+    using open = new TemporaryFolder();
+    chmodSync(open.path, 0o755);
+    copyFileSync(executable(), open.at("tartan"));
+    copyFileSync(overlay.netConf, open.at("net-conf.json"));
+    chmodSync(open.at("net-conf.json"), 0o644);
+    flags[0] = `--net-config-path=${open.at("net-conf.json")}`;
+    const child = ns1.spawn([...command, open.at("tartan"), "doctor", "-o", "json", ...flags], {
+      stdin: "ignore",
+      stdout: "pipe",
+      stderr: "pipe",
+    });
+    const { findings } = v.parse(Report, JSON.parse(await child.stdout.text()));
+    expect(findings.filter(({ message }) => message.includes("the check itself failed"))).toEqual([]);
+    expect(
+      findings.filter(({ message }) => message.endsWith("needs root; run it with sudo")).map(({ check }) => check),
+    ).toContain("drop-policies");
+    expect(findings.find(({ check }) => check === "ip-forward")?.status).toBe("ok");
+  });
+
+  test("its text fits 80 columns and has no colours where it is no terminal", async () => {
+    const { stdout, code } = await runDoctor(ns(), [...dirs, "--iface=nothing"]);
+    expect(code).toBe(3);
+    const long = stdout.split("\n").filter((line) => line.length > 80 && / \S+ /.test(line.trim()));
+    expect(long).toEqual([]);
+    expect(stdout).not.toContain("\x1b");
+    expect(stdout.trimEnd().split("\n").at(-1)).toMatch(/^\d+ errors?, \d+ warnings?, \d+ ok, \d+ skipped$/);
+  });
+
+  test("when the agent has stopped, the node is as it left it", async () => {
+    const { agent } = overlay.node(1);
+    await agent.stop();
+    const flags = [`--lease-store=${overlay.store}`, `--net-config-path=${overlay.netConf}`, "--iface=eth0"];
+    const { problems, of } = await look(...flags, `--subnet-file=${agent.subnetFile}`, "--ip-masq");
+    expect(problems).toEqual([]);
+    expect(of("agent")).toEqual(["skipped: no agent runs in this network namespace"]);
+    expect(of("device")).toEqual(["ok: flannel.1 is as it should be"]);
+    await agent.start();
+  });
+
+  test.each([
+    [["--tiemout=3"], /unknown flag --tiemout/],
+    [["--timeout=soon"], /--timeout must be a number of seconds/],
+    [["--output=xml"], /--output must be text or json/],
+    [["eth0"], /unexpected argument "eth0"/],
+  ])("wrong options %p: told in one line, exit code 2", async (args, says) => {
+    const { code, stderr } = await runDoctor(undefined, args);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(says);
+    expect(stderr.trimEnd().split("\n")).toHaveLength(1);
+  });
+
+  test("--help teaches, in 80 columns", async () => {
+    const { stdout, code } = await runDoctor(undefined, ["--help"]);
+    expect(code).toBe(0);
+    for (const text of ["--cni-bin-dir", "--host-root", "Exit code", "kubectl"]) expect(stdout).toContain(text);
+    expect(Math.max(...stdout.split("\n").map((line) => line.length))).toBeLessThanOrEqual(80);
+  });
+});
+
+describeInNamespaces("tartan doctor on a node before the installation", () => {
+  test("nothing is there: what the node lacks, and nothing is changed by looking", async () => {
+    using ns = new Netns();
+    await ns.sysctl("ipv4.ip_forward", 0);
+    const state = () =>
+      ns.exec(["sh", "-ec", "ip -d address; ip route show table all; nft list ruleset; iptables-legacy-save"]);
+    const before = await state();
+    const { code, report, problems, of } = await diagnose(ns, []);
+    expect(problems.map((text) => text.split(":", 2).join(":"))).toEqual([
+      "ip-forward: error",
+      "external-interface: error",
+    ]);
+    expect(code).toBe(3);
+    expect(report.configuration).toEqual({ from: "defaults, as no agent runs here", leaseSource: null });
+    expect(of("network-config")).toEqual([expect.stringContaining("the checks go by the manifest's, 10.244.0.0/16")]);
+    expect(await state()).toBe(before);
+  });
+
+  test("others have the VXLAN port: a device with our VNI, or a process", async () => {
+    using ns = new Netns();
+    await ns.sysctl("ipv4.ip_forward", 1);
+    await ns.exec(["ip", "link", "add", "foreign", "up", "type", "vxlan", "id", "1", "dstport", "8472"]);
+    const device = await diagnose(ns, []);
+    expect(device.of("vxlan-port")).toEqual([
+      "error: the device foreign has VNI 1 and UDP port 8472, which flannel.1 needs",
+    ]);
+    expect(device.fixOf("vxlan-port")).toStartWith("ip link delete foreign");
+    await ns.exec(["ip", "link", "del", "foreign"]);
+    const script =
+      'await Bun.udpSocket({ hostname: "0.0.0.0", port: 8472 }); console.log("bound"); setInterval(() => {}, 1e6)';
+    const child = ns.spawn([process.execPath, "-e", script], { stdin: "ignore", stdout: "pipe", stderr: "ignore" });
+    await child.stdout.getReader().read();
+    const socket = await diagnose(ns, []);
+    expect(socket.of("vxlan-port")).toEqual([
+      expect.stringMatching(new RegExp(`^error: UDP port 8472 is in use by .+ \\(process ${child.pid}\\)$`)),
+    ]);
+  });
+
+  test("a check that hangs is an error of that check", async () => {
+    // Nobody answers there, and nobody refuses.
+    const server = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+    try {
+      const { of, report } = await diagnose(undefined, [
+        `--etcd-endpoints=http://127.0.0.1:${server.port}`,
+        "--timeout=1",
+      ]);
+      expect(of("lease-source")).toEqual([expect.stringMatching(/^error: /)]);
+      expect(report.findings.find(({ check }) => check === "conntrack")).toBeDefined();
+    } finally {
+      server.stop(true);
+    }
   });
 });

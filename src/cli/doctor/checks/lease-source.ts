@@ -73,8 +73,9 @@ export function judgeRights(reviews: Known<readonly Review[]>, identity: string)
 
 /** What etcd refuses to the agent's user. Pure. */
 export function judgeEtcdRights({ readProblem, writeProblem }: EtcdFacts): readonly Finding[] {
-  const problems =
-    readProblem !== undefined && readProblem === writeProblem ? [readProblem] : [readProblem, writeProblem];
+  // One refusal is told once, whatever was asked for.
+  const reason = (problem: string | undefined) => problem?.replace(/ kv\/\w+:/, "");
+  const problems = reason(readProblem) === reason(writeProblem) ? [readProblem] : [readProblem, writeProblem];
   const findings = problems
     .filter((problem) => problem !== undefined)
     .map((problem) => {
