@@ -39,11 +39,6 @@ export function dropIns(folders: readonly string[], suffix: string): string[] {
   return [...byName.values()].sort((a, b) => (basename(a) < basename(b) ? -1 : 1));
 }
 
-/** One kernel parameter, as in `net/ipv4/ip_forward`; undefined where the kernel has none of that name. */
-export function sysctl(name: string): string | undefined {
-  return readIfThere(join("/proc/sys", name))?.trim();
-}
-
 /** Whether this process sees another root than the host's. */
 export function inContainer(environment: Environment): boolean {
   if (environment["KUBERNETES_SERVICE_HOST"] || existsSync("/.dockerenv") || existsSync("/run/.containerenv"))

@@ -85,7 +85,7 @@ Examples:
   tartan doctor                           where an agent runs, or none yet
   tartan doctor --kube-subnet-mgr --kubeconfig-file=/etc/kubernetes/admin.conf
   tartan doctor --etcd-endpoints=https://192.0.2.11:2379 --etcd-cafile=ca.pem
-  kubectl -n kube-flannel exec ds/kube-flannel-ds -- tartan doctor -o json
+  kubectl -n kube-flannel exec ds/kube-flannel-ds -- tartan doctor
 
 Exit code, by the worst finding: 0 all is ok or skipped, 1 a warning, 3 an
 error; 2 wrong options.

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, readlinkSync } from "node:fs";
 import * as v from "valibot";
 import { describeError } from "../../base/errors.ts";
 import { type AgentFlags, parseAgentFlags } from "../../config/flags.ts";
@@ -18,6 +18,8 @@ export interface Settings {
   readonly from: string;
   /** undefined: nothing says which */
   readonly leaseSource: LeaseSourceName | undefined;
+  /** the agent has another root than this process, so that files of its flags are not to be found here */
+  readonly isAgentApart: boolean;
   /** in this network namespace */
   readonly agents: readonly RunningAgent[];
   readonly answer: AgentAnswer;
@@ -41,7 +43,7 @@ export async function findSettings(args: readonly string[], environment: Environ
   if (names.some((name) => name !== "debug-addr")) {
     const isSourceGiven = [...names, ...environmentNames(environment)].some((name) => SOURCE_FLAGS.test(name));
     return {
-      ...{ flags: given, environment, from: "the flags given here", agents, problems },
+      ...{ flags: given, environment, from: "the flags given here", isAgentApart: false, agents, problems },
       leaseSource: isSourceGiven ? sourceOf(given) : undefined,
       answer: await askAgent(given.debugAddresses),
     };
@@ -54,6 +56,7 @@ export async function findSettings(args: readonly string[], environment: Environ
       return {
         ...{ flags, environment: own.environment, agents, problems, leaseSource: sourceOf(flags) },
         from: `the command line of ${agent.name} (process ${agent.pid})`,
+        isAgentApart: mountsOf(`${agent.pid}`) !== mountsOf("self"),
         answer: await askAgent(addresses),
       };
     } catch (error) {
@@ -64,11 +67,23 @@ export async function findSettings(args: readonly string[], environment: Environ
   const told = answer.view && toldFlags(given, answer.view.config.flags);
   if (told !== undefined) {
     const from = `the agent at ${answer.address}`;
-    return { flags: told, environment, from, agents, problems, leaseSource: sourceOf(told), answer };
+    return {
+      ...{ flags: told, environment, from, agents, problems, leaseSource: sourceOf(told), answer },
+      isAgentApart: true,
+    };
   }
   const isSourceGiven = environmentNames(environment).some((name) => SOURCE_FLAGS.test(name));
   const leaseSource = isSourceGiven ? sourceOf(given) : undefined;
-  return { flags: given, environment, from: "defaults, as no agent runs here", agents, problems, leaseSource, answer };
+  const from = agents.length > 0 ? "defaults" : "defaults, as no agent runs here";
+  return {
+    ...{ flags: given, environment, from, isAgentApart: false },
+    ...{ leaseSource, agents, answer, problems },
+  };
+}
+
+/** The mount namespace of a process. */
+function mountsOf(process: string): string {
+  return readlinkSync(`/proc/${process}/ns/mnt`);
 }
 
 function environmentNames(environment: Environment): string[] {
@@ -77,7 +92,7 @@ function environmentNames(environment: Environment): string[] {
     .map((name) => name.slice("FLANNELD_".length).toLowerCase().replaceAll("_", "-"));
 }
 
-export function sourceOf({ leaseStore, kubernetes }: AgentFlags): LeaseSourceName {
+function sourceOf({ leaseStore, kubernetes }: AgentFlags): LeaseSourceName {
   if (leaseStore !== undefined) return "embedded";
   return kubernetes === undefined ? "etcd" : "kubernetes";
 }

@@ -26,9 +26,15 @@ export interface SourceFacts {
   readonly kube?: KubeFacts;
 }
 
+/** Whether the agent finds its credentials in files. */
+function needsFiles({ leaseSource, flags: { etcd } }: Settings): boolean {
+  return leaseSource === "kubernetes" || Object.keys(etcd?.tls ?? {}).length > 0;
+}
+
 /** Nothing is written there. */
 export async function readSources(settings: Settings, signal: AbortSignal): Promise<SourceFacts> {
-  const { leaseSource, flags, environment } = settings;
+  const { leaseSource, flags, environment, isAgentApart } = settings;
+  if (isAgentApart && needsFiles(settings)) return { servers: [] };
   if (leaseSource === "etcd" && flags.etcd !== undefined) return readEtcd(flags.etcd, signal);
   if (leaseSource === "kubernetes" && flags.kubernetes !== undefined)
     return readKube(flags.kubernetes, environment, signal);

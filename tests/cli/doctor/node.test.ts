@@ -1,5 +1,14 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
-import { chmodSync, copyFileSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import * as v from "valibot";
 import { Report } from "../../../src/cli/doctor/report.ts";
@@ -221,6 +230,51 @@ describeInNamespaces("tartan doctor on a node with an agent", () => {
     ]);
   });
 
+  test("from a container with the host's root: its files count, also the plugin's own bytes", async () => {
+    const root = folder.at("root");
+    const at = (path: string) => join(root, path);
+    const write = (path: string, text: string) => Bun.write(at(path), text);
+    await write("etc/cni/net.d/10-flannel.conflist", FLANNEL);
+    await write(
+      "usr/lib/systemd/network/99-default.link",
+      "[Match]\nOriginalName=*\n[Link]\nMACAddressPolicy=persistent\n",
+    );
+    await write("etc/kube-flannel/net-conf.json", readFileSync(overlay.netConf, "utf8"));
+    for (const name of ["bridge", "host-local", "portmap", "loopback"])
+      await write(`opt/cni/bin/${name}`, "#!/bin/sh\n");
+    copyFileSync(executable(), at("opt/cni/bin/flannel"));
+    for (const name of readdirSync(at("opt/cni/bin"))) chmodSync(at(`opt/cni/bin/${name}`), 0o755);
+    const flags = [`--host-root=${root}`, "--iface=eth0", "--debug-addr=off"];
+    const { of, fixOf } = await diagnose(ns(), flags);
+    expect(of("cni-conf")).toEqual([
+      `ok: the runtime takes ${at("etc/cni/net.d/10-flannel.conflist")}, which calls flannel`,
+    ]);
+    expect(of("cni-plugins")).toEqual([
+      `ok: flannel, bridge, host-local, portmap, loopback are in ${at("opt/cni/bin")}`,
+    ]);
+    expect(of("cni-plugin-version")).toEqual([expect.stringMatching(/flannel is this executable, /)]);
+    expect(of("mac-policy")).toEqual([
+      expect.stringMatching(/^warning: .*99-default\.link has MACAddressPolicy=persistent for flannel\.1/),
+    ]);
+    expect(fixOf("mac-policy")).toContain("10-flannel.link");
+    await write("opt/cni/bin/flannel", "#!/bin/sh\n");
+    chmodSync(at("opt/cni/bin/flannel"), 0o755);
+    expect((await diagnose(ns(), flags)).of("cni-plugin-version")).toEqual([
+      expect.stringMatching(/^warning: .* is another version/),
+    ]);
+  });
+
+  test("an agent whose process is not to be seen is asked for its flags", async () => {
+    using elsewhere = new Netns();
+    const { report, of } = await diagnose(elsewhere, [...dirs, `--debug-addr=unix:${folder.at("n1.sock")}`]);
+    expect(report.configuration).toEqual({
+      from: `the agent at unix:${folder.at("n1.sock")}`,
+      leaseSource: "embedded",
+    });
+    expect(of("subnet-env")).toEqual([expect.stringContaining(overlay.node(1).agent.subnetFile)]);
+    expect(of("network-config")).toEqual([expect.stringContaining("10.244.0.0/16")]);
+  });
+
   test("without root: what needs it is skipped and says so; nothing breaks", async () => {
     const ns1 = ns();
     const command = [
@@ -269,78 +323,5 @@ describeInNamespaces("tartan doctor on a node with an agent", () => {
     expect(of("agent")).toEqual(["skipped: no agent runs in this network namespace"]);
     expect(of("device")).toEqual(["ok: flannel.1 is as it should be"]);
     await agent.start();
-  });
-
-  test.each([
-    [["--tiemout=3"], /unknown flag --tiemout/],
-    [["--timeout=soon"], /--timeout must be a number of seconds/],
-    [["--output=xml"], /--output must be text or json/],
-    [["eth0"], /unexpected argument "eth0"/],
-  ])("wrong options %p: told in one line, exit code 2", async (args, says) => {
-    const { code, stderr } = await runDoctor(undefined, args);
-    expect(code).toBe(2);
-    expect(stderr).toMatch(says);
-    expect(stderr.trimEnd().split("\n")).toHaveLength(1);
-  });
-
-  test("--help teaches, in 80 columns", async () => {
-    const { stdout, code } = await runDoctor(undefined, ["--help"]);
-    expect(code).toBe(0);
-    for (const text of ["--cni-bin-dir", "--host-root", "Exit code", "kubectl"]) expect(stdout).toContain(text);
-    expect(Math.max(...stdout.split("\n").map((line) => line.length))).toBeLessThanOrEqual(80);
-  });
-});
-
-describeInNamespaces("tartan doctor on a node before the installation", () => {
-  test("nothing is there: what the node lacks, and nothing is changed by looking", async () => {
-    using ns = new Netns();
-    await ns.sysctl("ipv4.ip_forward", 0);
-    const state = () =>
-      ns.exec(["sh", "-ec", "ip -d address; ip route show table all; nft list ruleset; iptables-legacy-save"]);
-    const before = await state();
-    const { code, report, problems, of } = await diagnose(ns, []);
-    expect(problems.map((text) => text.split(":", 2).join(":"))).toEqual([
-      "ip-forward: error",
-      "external-interface: error",
-    ]);
-    expect(code).toBe(3);
-    expect(report.configuration).toEqual({ from: "defaults, as no agent runs here", leaseSource: null });
-    expect(of("network-config")).toEqual([expect.stringContaining("the checks go by the manifest's, 10.244.0.0/16")]);
-    expect(await state()).toBe(before);
-  });
-
-  test("others have the VXLAN port: a device with our VNI, or a process", async () => {
-    using ns = new Netns();
-    await ns.sysctl("ipv4.ip_forward", 1);
-    await ns.exec(["ip", "link", "add", "foreign", "up", "type", "vxlan", "id", "1", "dstport", "8472"]);
-    const device = await diagnose(ns, []);
-    expect(device.of("vxlan-port")).toEqual([
-      "error: the device foreign has VNI 1 and UDP port 8472, which flannel.1 needs",
-    ]);
-    expect(device.fixOf("vxlan-port")).toStartWith("ip link delete foreign");
-    await ns.exec(["ip", "link", "del", "foreign"]);
-    const script =
-      'await Bun.udpSocket({ hostname: "0.0.0.0", port: 8472 }); console.log("bound"); setInterval(() => {}, 1e6)';
-    const child = ns.spawn([process.execPath, "-e", script], { stdin: "ignore", stdout: "pipe", stderr: "ignore" });
-    await child.stdout.getReader().read();
-    const socket = await diagnose(ns, []);
-    expect(socket.of("vxlan-port")).toEqual([
-      expect.stringMatching(new RegExp(`^error: UDP port 8472 is in use by .+ \\(process ${child.pid}\\)$`)),
-    ]);
-  });
-
-  test("a check that hangs is an error of that check", async () => {
-    // Nobody answers there, and nobody refuses.
-    const server = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
-    try {
-      const { of, report } = await diagnose(undefined, [
-        `--etcd-endpoints=http://127.0.0.1:${server.port}`,
-        "--timeout=1",
-      ]);
-      expect(of("lease-source")).toEqual([expect.stringMatching(/^error: /)]);
-      expect(report.findings.find(({ check }) => check === "conntrack")).toBeDefined();
-    } finally {
-      server.stop(true);
-    }
   });
 });

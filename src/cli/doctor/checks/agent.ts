@@ -56,9 +56,11 @@ export function judgeAgent({ processes, address, problems }: AgentFacts): Findin
 const running: Check = {
   group: "Agent",
   name: "agent",
-  find: ({ settings: { agents, answer } }) => {
+  find: ({ settings: { agents, answer, problems } }) => {
     const processes = agents.map((agent) => ({ ...agent, executable: executableOf(agent.pid) }));
     const findings = judgeAgent({ processes, address: answer.address, problems: answer.problems });
+    if (answer.view === undefined)
+      findings.push(...problems.map((text) => warning(text, "run it with sudo, or give the agent's flags")));
     if (findings.length === 0) throw new NotApplicable("no agent runs in this network namespace");
     return findings;
   },

@@ -22,7 +22,7 @@ export interface CniConfFacts {
 }
 
 /** What the runtime takes from a folder (libcni, ConfFiles). */
-export const CONF_NAME = /\.(conf|conflist|json)$/;
+const CONF_NAME = /\.(conf|conflist|json)$/;
 
 const Plugin = v.object({ type: v.string() });
 const CniConf = v.object({
@@ -42,7 +42,8 @@ function decode({ name, text }: ConfFile): Decoded {
   const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), CniConf), text);
   if (!parsed.success) return { name, types: [], problem: text.trim() === "" ? "it is empty" : jsonProblem(text) };
   const { type, plugins = type === undefined ? [] : [{ type }] } = parsed.output;
-  return { name, types: plugins.map((plugin) => plugin.type) };
+  const types = plugins.map((plugin) => plugin.type);
+  return { name, types, ...(types.length === 0 ? { problem: "it is no CNI configuration" } : {}) };
 }
 
 function jsonProblem(text: string): string {
@@ -75,7 +76,7 @@ export function judgeCniConf({ folder, files, isDue }: CniConfFacts): readonly F
     if (!isBefore || at < 0) return [];
     return [
       error(
-        `${path} (${types.join(", ") || "no plugins"}) comes before flannel's by name, so pods are not made by tartan`,
+        `${path} (${types.join(", ")}) comes before flannel's by name, so pods are not made by tartan`,
         `take the other CNI away, then: rm ${path}`,
       ),
     ];

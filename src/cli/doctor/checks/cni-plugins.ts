@@ -1,10 +1,9 @@
 import { accessSync, constants, statSync } from "node:fs";
 import { join } from "node:path";
 import * as v from "valibot";
-import { hasCode } from "../../../base/errors.ts";
+import { describeError, hasCode } from "../../../base/errors.ts";
 import { sameContent } from "../../../base/same-content.ts";
 import { VERSION } from "../../../base/version.ts";
-import { runCommand } from "../../../rules/command.ts";
 import { type Check, error, type Finding, NotApplicable, ok, skipped, warning } from "../check.ts";
 import type { Context } from "../context.ts";
 import { namesIn } from "../files.ts";
@@ -121,11 +120,9 @@ const pluginVersion: Check = {
             ),
       ];
     }
-    const run = (command: readonly string[], variables: string[], input = "") =>
-      runCommand(["env", "-u", "CNI_COMMAND", ...variables, ...command], { input, signal: context.signal });
-    const answer = await run([path], ["CNI_COMMAND=VERSION"], CONF);
+    const answer = await run([path], { CNI_COMMAND: "VERSION" }, context.signal);
     const parsed = v.safeParse(Answer, answer.stdout);
-    const asked = parsed.success ? await run([path, "--version"], []) : undefined;
+    const asked = parsed.success ? await run([path, "--version"], {}, context.signal) : undefined;
     return [
       judgePluginVersion(path, VERSION, {
         version: asked?.code === 0 ? asked.stdout.trim().split("\n")[0] : undefined,
@@ -135,5 +132,16 @@ const pluginVersion: Check = {
     ];
   },
 };
+
+/** Runs the plugin as the container runtime does. @returns code 1 and why where it can't be started */
+async function run(command: readonly string[], env: Record<string, string>, signal: AbortSignal) {
+  try {
+    const child = Bun.spawn([...command], { stdin: Buffer.from(CONF), stdout: "pipe", stderr: "pipe", env, signal });
+    const [stdout, stderr, code] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+    return { stdout, stderr, code };
+  } catch (cause) {
+    return { stdout: "", stderr: `it can't be started: ${describeError(cause)}`, code: 1 };
+  }
+}
 
 export const PLUGIN_CHECKS = [plugins, pluginVersion];

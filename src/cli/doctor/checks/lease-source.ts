@@ -37,11 +37,11 @@ function splitAdvice(text: string): [what: string, advice: string | undefined] {
   return at < 0 ? [text, undefined] : [text.slice(0, at), text.slice(at + 2)];
 }
 
-function unknownSource({ settings, agent }: Context): string {
-  const told = agent === undefined ? "" : " (the agent does not tell)";
-  return settings.leaseSource === "embedded"
-    ? "leases are in the embedded store, which is a file"
-    : `which lease source it will be is not known${told}: give the agent's flags, such as --kube-subnet-mgr`;
+function whyNoServers({ settings }: Context): string {
+  if (settings.leaseSource === "embedded") return "leases are in the embedded store, which is a file";
+  return settings.leaseSource === undefined
+    ? "which lease source it will be is not known: give the agent's flags, such as --kube-subnet-mgr"
+    : "the agent has its credentials in another container: run tartan doctor there, or give the flags to use here";
 }
 
 const reach: Check = {
@@ -49,7 +49,7 @@ const reach: Check = {
   name: "lease-source",
   find: async (context) => {
     const { servers } = await context.sources();
-    if (servers.length === 0) throw new NotApplicable(unknownSource(context));
+    if (servers.length === 0) throw new NotApplicable(whyNoServers(context));
     return judgeServers(servers);
   },
 };
@@ -90,7 +90,7 @@ const rights: Check = {
   name: "rights",
   find: async (context) => {
     const { servers, kube, etcd } = await context.sources();
-    if (servers.length === 0) throw new NotApplicable(unknownSource(context));
+    if (servers.length === 0) throw new NotApplicable(whyNoServers(context));
     if (kube !== undefined) return judgeRights(kube.reviews, kube.identity);
     if (etcd !== undefined) return judgeEtcdRights(etcd);
     return [skipped("no server answers, see lease-source")];
@@ -120,7 +120,8 @@ const node: Check = {
     const { servers, kube } = await context.sources();
     if (context.settings.leaseSource !== "kubernetes")
       throw new NotApplicable("leases are not known to be in Kubernetes");
-    if (servers.length === 0 || kube === undefined) throw new NotApplicable("the API server does not answer");
+    if (servers.length === 0) throw new NotApplicable(whyNoServers(context));
+    if (kube === undefined) throw new NotApplicable("the API server does not answer");
     if (kube.node === undefined) throw new NotApplicable("which Node is this one's is not known: set NODE_NAME");
     return [judgeNode(kube.node, await context.network().catch(() => undefined))];
   },

@@ -90,7 +90,7 @@ const overlap: Check = {
       const counts = type === RTN_UNICAST && destination.length > 0 && !isOwnProtocol(protocol);
       return device === undefined || !counts ? [] : [{ device, destination }];
     });
-    const api = parseAddress(process.env["KUBERNETES_SERVICE_HOST"] ?? "");
+    const api = parseAddress(context.settings.environment["KUBERNETES_SERVICE_HOST"] ?? "");
     const services = api === undefined ? [] : [{ name: "the API server's Service", address: api }];
     const networks = mapFamilies(ranges, ({ network }) => network);
     return judgeOverlap({ networks, subnets, addresses, routes, services });
