@@ -4,6 +4,7 @@ import { join } from "node:path";
 import * as v from "valibot";
 import { versionOf } from "../../scripts/build/version.ts";
 import { IMAGE } from "../../scripts/image/reference.ts";
+import { Report } from "../../src/cli/doctor/report.ts";
 import { Containerd, describeWithContainerd } from "../support/containerd.ts";
 import { BUILD_TIMEOUT_MS, buildImage } from "../support/image.ts";
 import { Netns, pair } from "../support/netns.ts";
@@ -123,6 +124,13 @@ describeWithContainerd("the image in containerd", () => {
         expect(readFileSync(at("run/subnet.env"), "utf8")).toContain("FLANNEL_NETWORK=10.244.0.0/16\n");
         expect(existsSync(at("store/leases.db"))).toBe(true);
         expectConfined(Number(readFileSync(at("pid"), "utf8")));
+        const doctor = ["tartan", "doctor", "--output=json"];
+        const report = await containerd.ctr("tasks", "exec", "--exec-id=doctor", name, ...doctor);
+        const { worst, counts, findings } = v.parse(Report, JSON.parse(report));
+        expect(findings.filter(({ status }) => status === "error" || status === "warning")).toEqual([]);
+        expect(worst).toBe("ok");
+        // As much as a pod of the DaemonSet may see.
+        expect(counts.ok).toBeGreaterThan(counts.skipped);
       } catch (cause) {
         agent.kill("SIGTERM");
         throw new Error(`its log:\n${(await log).join("")}`, { cause });

@@ -1,4 +1,7 @@
 import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import * as v from "valibot";
+import { parseAllDocuments } from "yaml";
 import { judgeAgent, judgePeers, judgeReadiness, judgeVersion } from "../../../src/cli/doctor/checks/agent.ts";
 import { judgeDate, judgeSkew } from "../../../src/cli/doctor/checks/clock.ts";
 import { judgeFirewalls } from "../../../src/cli/doctor/checks/firewalls.ts";
@@ -6,6 +9,7 @@ import { judgeEtcdRights, judgeNode, judgeRights, judgeServers } from "../../../
 import { judgeBlockers, judgeKinds } from "../../../src/cli/doctor/checks/packet-filter.ts";
 import { clockOf } from "../../../src/cli/doctor/clock-of.ts";
 import { parseNetConf } from "../../../src/config/net-conf.ts";
+import { AGENT_RIGHTS } from "../../../src/lease/kube-review.ts";
 import { haveFixes, told } from "./judgements.ts";
 
 const NETWORK = parseNetConf('{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}', "x", {
@@ -26,6 +30,23 @@ test("one server of several that is down is a warning, all of them are errors", 
   expect(told(judgeServers([{ server: "http://a:2379", latencyMs: 2500 }]))).toStartWith(
     "warning: http://a:2379 answers only after 2500 ms",
   );
+});
+
+test("the rights that are looked at are those of the manifest's ClusterRole", async () => {
+  const Role = v.looseObject({
+    kind: v.string(),
+    rules: v.optional(v.array(v.object({ resources: v.array(v.string()), verbs: v.array(v.string()) })), []),
+  });
+  const manifest = await Bun.file(join(import.meta.dir, "../../../manifests/tartan.yml")).text();
+  const objects = v.parse(
+    v.array(Role),
+    parseAllDocuments(manifest).map((document) => document.toJS()),
+  );
+  const rules = objects.flatMap(({ kind, rules }) => (kind === "ClusterRole" ? rules : []));
+  const granted = rules.flatMap(({ resources, verbs }) =>
+    resources.flatMap((resource) => verbs.map((verb) => `${verb} ${resource}`)),
+  );
+  expect(AGENT_RIGHTS.map(({ verb, resource }) => `${verb} ${resource}`)).toEqual(granted);
 });
 
 test("rights", () => {
@@ -203,6 +224,7 @@ describe("the packet filter", () => {
   test.each([
     [{}, "ok: neither firewalld nor ufw is active"],
     [{ tables: [{ family: "inet", name: "firewalld" }] }, "warning: firewalld is active"],
+    [{ chains: [{ family: "ip", table: "filter", name: "FORWARD_direct" }] }, "warning: firewalld is active"],
     [{ chains: ufw }, "warning: ufw is active"],
     [{ legacyUfw: true, ufwConf: "ENABLED=yes\n" }, "warning: ufw is active"],
     // What it left behind when it was turned off.

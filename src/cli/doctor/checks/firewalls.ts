@@ -28,7 +28,10 @@ export function judgeFirewalls({
   networks,
 }: FirewallFacts): readonly Finding[] {
   const findings: Finding[] = [];
-  if (tables.some(({ name }) => name === "firewalld")) {
+  // Its nftables back end has a table of its own, its iptables one these chains.
+  const isFirewalldThere =
+    tables.some(({ name }) => name === "firewalld") || chains.some(({ name }) => name === "FORWARD_direct");
+  if (isFirewalldThere) {
     const sources = networks.map((network) => `firewall-cmd --permanent --zone=trusted --add-source=${network}`);
     findings.push(
       warning(
