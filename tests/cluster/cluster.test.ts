@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import * as v from "valibot";
 import { IMAGE } from "../../scripts/image/reference.ts";
+import { Report } from "../../src/cli/doctor/report.ts";
 import { OUTSIDE, TestCluster } from "../support/cluster/cluster.ts";
 import { TestPod, WEB_PORT } from "../support/cluster/pod.ts";
 import { describeWithCluster } from "../support/cluster/requirements.ts";
@@ -106,6 +107,17 @@ describeWithCluster("a real cluster", () => {
     expect(status.conditions).toContainEqual({ type: "NetworkUnavailable", status: "False" });
     const pod = name === "n1" ? first : second;
     expect(await pod.address()).toStartWith(spec.podCIDR.replace(/0\/24$/, ""));
+  });
+
+  test("the doctor in an agent's pod finds nothing wrong with its node, its rights and its API server", async () => {
+    const [agent] = await agents();
+    const text = await inFlannel("exec", agent?.name ?? "", "--", "tartan", "doctor", "-o", "json");
+    const { configuration, findings } = v.parse(Report, JSON.parse(text));
+    expect(findings.filter(({ status }) => status === "error" || status === "warning")).toEqual([]);
+    expect(configuration).toEqual({ from: "the command line of flanneld (process 1)", leaseSource: "kubernetes" });
+    const found = (name: string) => findings.find(({ check }) => check === name)?.status;
+    for (const name of ["lease-source", "rights", "node", "clock", "cni-conf", "device"])
+      expect(found(name)).toBe("ok");
   });
 
   test("pods of two nodes reach each other by ping and TCP", async () => {

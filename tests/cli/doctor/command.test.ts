@@ -1,8 +1,10 @@
 import { describe, expect, test } from "bun:test";
+import { TestAgent } from "../../support/agent.ts";
 import { Netns } from "../../support/netns.ts";
 import { Overlay } from "../../support/overlay.ts";
 import { describeInNamespaces } from "../../support/requires.ts";
 import { TemporaryFolder } from "../../support/temp.ts";
+import { eventually } from "../../support/wait.ts";
 import { diagnose, runDoctor } from "./running-doctor.ts";
 
 describe("the command tartan doctor", () => {
@@ -77,6 +79,28 @@ describeInNamespaces("tartan doctor on a node before the installation", () => {
     } finally {
       server.stop(true);
     }
+  });
+});
+
+describeInNamespaces("tartan doctor beside an agent with another root", () => {
+  test("does not look for that agent's credentials here, and says where to look", async () => {
+    using folder = new TemporaryFolder();
+    using ns = new Netns();
+    const leases = ["--kube-subnet-mgr", "--kube-api-url=https://127.0.0.1:1"];
+    const options = { ns, folder: folder.path, name: "n1", store: "", netConf: "", leases, before: "true" };
+    const agent = new TestAgent(options);
+    agent.spawn();
+    await eventually(() => agent.readiness(), { within: 15_000, what: "the agent answers" });
+    const { report, of } = await diagnose(ns, []);
+    expect(report.configuration.leaseSource).toBe("kubernetes");
+    expect(of("lease-source")).toEqual([
+      expect.stringMatching(/^skipped: .* run tartan doctor there, or give the flags/),
+    ]);
+    // Given here, they are to be found here.
+    const { problems } = await diagnose(ns, [...leases, `--debug-addr=unix:${folder.at("n1.sock")}`]);
+    expect(problems.join("\n")).toMatch(/^lease-source: error: .*nothing listens there/m);
+    expect(problems.join("\n")).toMatch(/^readiness: error: not ready \(/m);
+    await agent.stop();
   });
 });
 
