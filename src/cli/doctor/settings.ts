@@ -40,7 +40,7 @@ export async function findSettings(args: readonly string[], environment: Environ
   const names = lexArguments(args).map(({ name }) => name);
   const agents = runningAgents();
   const problems: string[] = [];
-  if (names.some((name) => name !== "debug-addr")) {
+  if (names.some((name) => !name.startsWith("debug-"))) {
     const isSourceGiven = [...names, ...environmentNames(environment)].some((name) => SOURCE_FLAGS.test(name));
     return {
       ...{ flags: given, environment, from: "the flags given here", isAgentApart: false, agents, problems },
