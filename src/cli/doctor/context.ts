@@ -2,8 +2,9 @@ import { join } from "node:path";
 import { chooseExternalInterface } from "../../config/choose-interface.ts";
 import type { ExternalInterface } from "../../config/interface.ts";
 import type { NetworkConfig } from "../../config/network.ts";
+import { parseSubnetFile } from "../../config/subnet-env.ts";
 import { type Address, parseAddress } from "../../net/address.ts";
-import { familiesOf, type PerFamily } from "../../net/family.ts";
+import { familiesOf, mapFamilies, type PerFamily } from "../../net/family.ts";
 import { type Prefix, parsePrefix } from "../../net/prefix.ts";
 import { NotApplicable } from "./check.ts";
 import { inContainer, readIfThere } from "./files.ts";
@@ -119,17 +120,10 @@ export class Context {
   get subnets(): PerFamily<Prefix> {
     return this.#once("subnets", () => {
       const { ipv4, ipv6 } = this.agent?.lease ?? {};
-      const told = [ipv4?.subnet, ipv6?.subnet];
+      const told = mapFamilies({ 4: ipv4?.subnet ?? "", 6: ipv6?.subnet ?? "" }, parsePrefix);
+      if (familiesOf(told).length > 0) return told;
       const path = this.hostPath(this.settings.flags.subnetFile);
-      const texts = told.some(Boolean)
-        ? told
-        : [...(attempt(() => readIfThere(path)) ?? "").matchAll(SUBNETS)].map(([, text]) => text);
-      const subnets: PerFamily<Prefix> = {};
-      for (const text of texts) {
-        const subnet = text ? parsePrefix(text) : undefined;
-        if (subnet !== undefined) subnets[subnet.family] = subnet;
-      }
-      return subnets;
+      return attempt(() => parseSubnetFile(readIfThere(path) ?? "")) ?? {};
     });
   }
 
@@ -139,8 +133,6 @@ export class Context {
     return this.#memory.get(name) as T;
   }
 }
-
-const SUBNETS = /^FLANNEL_(?:IPV6_)?SUBNET=(\S+)$/gm;
 
 function perFamily(texts: readonly string[]): PerFamily<Address> {
   const found: PerFamily<Address> = {};

@@ -115,9 +115,12 @@ function subnetEnvMtu(context: Context): number | undefined {
 
 /** What the agent's probes of full size say. */
 function pathsOf({ items }: PeersView): MtuFacts["paths"] {
-  const probed = items.map(({ node, key, ipv4, ipv6 }) => {
-    return { name: node ?? key, passes: [ipv4, ipv6].flatMap((part) => part?.probe?.mtu.passes ?? []) };
-  });
+  // What was last seen of a node that does not answer any more says nothing of now.
+  const probed = items
+    .filter(({ state }) => state !== "down")
+    .map(({ node, key, ipv4, ipv6 }) => {
+      return { name: node ?? key, passes: [ipv4, ipv6].flatMap((part) => part?.probe?.mtu.passes ?? []) };
+    });
   return {
     failing: probed.filter(({ passes }) => passes.includes(false)).map(({ name }) => name),
     passing: probed.filter(({ passes }) => passes.length > 0 && !passes.includes(false)).length,
