@@ -3,6 +3,7 @@ import { configureLogs, logger } from "../base/log.ts";
 import { VERSION } from "../base/version.ts";
 import type { AgentFlags } from "../config/flags.ts";
 import { notifyServiceManager } from "../ffi/notify.ts";
+import { EventLog } from "../status/event-log.ts";
 import { type Listener, listen } from "../status/listen.ts";
 import { debugApp, healthApp } from "../status/server.ts";
 import { CniConfKeeper } from "./cni-conf-keeper.ts";
@@ -35,9 +36,11 @@ export async function runAgent(
   const nodeName = environment["NODE_NAME"];
   const notify = serviceNotifier(environment["NOTIFY_SOCKET"]);
   const cniConf = flags.cniConf && new CniConfKeeper(flags.cniConf);
+  const events = new EventLog();
   const node = new Node({
     flags,
     source,
+    events,
     ...(nodeName ? { name: nodeName } : {}),
     onFatal: (error) => {
       log.fatal("stopping: {error}", { error: describeError(error) });

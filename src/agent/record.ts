@@ -17,7 +17,7 @@ export class ReconcileRecord {
   #failures: readonly FailureFacts[] = [];
   readonly #repaired: Record<string, number> = {};
 
-  facts(): Omit<KernelFacts, "fullReads" | "links"> {
+  facts(): Omit<KernelFacts, "fullReads"> {
     return {
       settled: this.#settled,
       pruning: this.#pruning,

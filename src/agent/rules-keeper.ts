@@ -112,6 +112,12 @@ export class RulesKeeper {
     };
   }
 
+  /** The rules are read, whatever the packet filter says of changes. */
+  resync(cause: string): void {
+    this.#rightSign = undefined;
+    this.#loop.mark(cause);
+  }
+
   async stop(): Promise<void> {
     this.#stopping.abort();
     clearInterval(this.#timer);

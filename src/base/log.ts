@@ -5,7 +5,6 @@ import {
   getLogger,
   getTextFormatter,
   type Logger,
-  type LogLevel,
   type LogRecord,
 } from "@logtape/logtape";
 
@@ -22,13 +21,25 @@ export function logger(part: string): Logger {
   return getLogger(["tartan", part]);
 }
 
-function lowestLevel(verbosity: number): LogLevel {
-  if (verbosity >= 2) return "trace";
-  return verbosity === 1 ? "debug" : "info";
-}
+/** The least that is told: `info`, or each reconcile as well, or each operation, too. */
+export type LowestLevel = "info" | "debug" | "trace";
+
+let format: LogOptions["format"] = "text";
+let lowestLevel: LowestLevel = "info";
 
 /** Sends all logs to standard error, one line an event. */
-export function configureLogs({ format, verbosity }: LogOptions): void {
+export function configureLogs(options: LogOptions): void {
+  format = options.format;
+  setLogLevel(options.verbosity >= 2 ? "trace" : options.verbosity === 1 ? "debug" : "info");
+}
+
+export function logLevel(): LowestLevel {
+  return lowestLevel;
+}
+
+/** From now on, and until the program ends or it is set again. */
+export function setLogLevel(level: LowestLevel): void {
+  lowestLevel = level;
   const text = getTextFormatter({
     timestamp: "rfc3339",
     value: (value) => (typeof value === "string" ? value : Bun.inspect(value, { compact: true })),
@@ -50,7 +61,7 @@ export function configureLogs({ format, verbosity }: LogOptions): void {
     reset: true,
     sinks: { stderr: sink },
     loggers: [
-      { category: ["tartan"], lowestLevel: lowestLevel(verbosity), sinks: ["stderr"] },
+      { category: ["tartan"], lowestLevel, sinks: ["stderr"] },
       { category: ["logtape", "meta"], lowestLevel: "error", sinks: ["stderr"] },
     ],
   });

@@ -115,6 +115,14 @@ export class KernelReconciler implements Disposable {
     return deviceProblems(this.#wanted.desired, this.#mirror);
   }
 
+  /** What a reconcile to what was desired last would do now, as far as the state is known. */
+  pending(): Operation[] {
+    const [wanted, mirror] = [this.#wanted, this.#mirror];
+    if (wanted === undefined || mirror === undefined) return [];
+    if (this.#settled?.desired === wanted.desired && this.#settled.mirror === mirror) return [];
+    return new Comparison(wanted.desired, mirror, wanted.options).all();
+  }
+
   /** @param delta where `desired` differs from what was desired before, if that is known: then only that is looked at */
   async reconcile(desired: Desired, options: DiffOptions, delta?: DesiredDelta): Promise<ReconcileReport> {
     const started = performance.now();

@@ -1,13 +1,19 @@
+import type { LowestLevel } from "../base/log.ts";
 import type { ExternalInterface } from "../config/interface.ts";
 import type { NetworkConfig } from "../config/network.ts";
 import type { Desired } from "../desired/desired.ts";
-import type { Link } from "../kernel/state.ts";
+import type { Actual } from "../kernel/mirror.ts";
+import type { Operation } from "../kernel/operations.ts";
 import type { Lease, Snapshot } from "../lease/lease.ts";
 import type { SourceContact } from "../lease/source.ts";
 import type { PerFamily } from "../net/family.ts";
 import type { Deviations } from "../rules/compare.ts";
+import type { EventLog } from "./event-log.ts";
 
-/** What the agent knows of itself at one moment. Times are milliseconds since the epoch, durations milliseconds. */
+/**
+ * What the agent knows of itself at one moment. Times are milliseconds since the epoch, durations milliseconds. It is made
+ * for each request and each turn of the loop, so nothing is copied into it: `actual` and `events` are the living ones.
+ */
 export interface Facts {
   readonly version: string;
   readonly node?: string;
@@ -26,6 +32,10 @@ export interface Facts {
   /** records that were rejected since the start */
   readonly rejections: number;
   readonly desired?: Desired;
+  /** the kernel's state as known; undefined while it is to be read again */
+  readonly actual?: Actual;
+  /** What a reconcile would do now; nothing while the kernel is as desired. Worked out when it is called. */
+  diff(): readonly Operation[];
   /** what keeps the agent from going on, by part; in the order in which the parts follow each other */
   readonly problems: readonly Finding[];
   readonly loop: LoopFacts;
@@ -33,6 +43,8 @@ export interface Facts {
   /** undefined: somebody else gives the container runtime its CNI configuration */
   readonly cniConf?: CniConfFacts;
   readonly rules: RulesFacts;
+  readonly logLevel: LowestLevel;
+  readonly events: EventLog;
 }
 
 /** One thing that is not right, and where. */
@@ -97,8 +109,6 @@ export interface KernelFacts {
   /** whether what is ours and not desired is removed; not right after our lease was made anew */
   readonly pruning: boolean;
   readonly fullReads: number;
-  /** as known; empty while they are to be read again */
-  readonly links: readonly Pick<Link, "name" | "txChecksum">[];
   /** operations that mended what somebody else had changed, since the start, by kind */
   readonly repaired: Readonly<Record<string, number>>;
   readonly driftsFound: number;

@@ -46,7 +46,7 @@ export function debugState(facts: Facts): object {
       rejected: snapshot?.rejected.length ?? 0,
       rejectedSinceStart: facts.rejections,
     },
-    desired: desired ? desiredView(desired, kernel.links) : null,
+    desired: desired ? desiredView(desired, facts.actual) : null,
     reconcile: {
       settled: kernel.settled,
       pruning: kernel.pruning,
@@ -118,14 +118,15 @@ function rulesView({ inPlace, lastCheck, lastWrite, ...rules }: RulesFacts): obj
 }
 
 /** Entries are counted, not listed: with the leases they say what each peer has. */
-function desiredView({ devices, routes, blackholes, skipped }: Desired, links: Facts["kernel"]["links"]): object {
+function desiredView({ devices, routes, blackholes, skipped }: Desired, actual: Facts["actual"]): object {
   const onOff = (value: boolean | undefined) => (value === undefined ? null : value ? "on" : "off");
+  const isOn = (device: string) => actual?.links.values().find(({ name }) => name === device)?.txChecksum;
   return {
     devices: devices.map(({ neighbours, forwarding, network, port, family, txChecksum, ...device }) => ({
       ...device,
       txChecksum: {
         wanted: onOff(txChecksum.wanted),
-        actual: onOff(links.find(({ name }) => name === device.name)?.txChecksum),
+        actual: onOff(isOn(device.name)),
         why: txChecksum.why,
       },
       family: familyName(family),

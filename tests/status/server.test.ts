@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
+import { EventLog } from "../../src/status/event-log.ts";
 import type { Facts } from "../../src/status/facts.ts";
 import { listen } from "../../src/status/listen.ts";
 import { readiness, stall } from "../../src/status/readiness.ts";
@@ -22,7 +23,7 @@ function facts(changes: Partial<Facts> = {}): Facts {
     problems: [],
     loop: { turns: 1, failuresInARow: 0 },
     rejections: 0,
-    kernel: { settled: true, pruning: true, fullReads: 1, links: [], repaired: {}, driftsFound: 0, failures: [] },
+    kernel: { settled: true, pruning: true, fullReads: 1, repaired: {}, driftsFound: 0, failures: [] },
     rules: {
       mode: "iptables",
       backend: "iptables-nft",
@@ -37,6 +38,9 @@ function facts(changes: Partial<Facts> = {}): Facts {
       errors: [],
       warnings: [],
     },
+    diff: () => [],
+    logLevel: "info",
+    events: new EventLog(),
     ...changes,
   };
 }

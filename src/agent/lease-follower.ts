@@ -1,0 +1,147 @@
+import { describeError } from "../base/errors.ts";
+import { logger } from "../base/log.ts";
+import type { AgentFlags } from "../config/flags.ts";
+import type { ExternalInterface } from "../config/interface.ts";
+import type { NetworkConfig } from "../config/network.ts";
+import { vxlanDeviceName } from "../desired/vxlan.ts";
+import type { Actual } from "../kernel/mirror.ts";
+import { LeaseKeeper } from "../lease/keeper.ts";
+import type { Lease, Snapshot } from "../lease/lease.ts";
+import type { LeaseRequest, LeaseSource } from "../lease/source.ts";
+import { mapFamilies, type PerFamily } from "../net/family.ts";
+import { type Mac, randomMac } from "../net/mac.ts";
+import { readPreviousSubnet } from "../status/subnet-file.ts";
+import { RejectionLog } from "./rejection-log.ts";
+
+const log = logger("agent");
+
+export interface LeaseFollowerOptions {
+  readonly flags: AgentFlags;
+  readonly source: LeaseSource;
+  readonly name?: string;
+  readonly stopping: AbortSignal;
+  onChange(cause: string): void;
+  /** the lease is lost for good */
+  onFatal(error: Error): void;
+}
+
+/** Keeps this node's lease, and follows those of all nodes. */
+export class LeaseFollower {
+  readonly #options: LeaseFollowerOptions;
+  readonly #previous: ReturnType<typeof readPreviousSubnet>;
+  readonly #rejections = new RejectionLog();
+  readonly #randomMacs: PerFamily<Mac> = {};
+  #keeper: LeaseKeeper | undefined;
+  #watching: Promise<void> | undefined;
+  /** the last snapshot, and the last one that has our own lease */
+  #latest: Snapshot | undefined;
+  #snapshot: Snapshot | undefined;
+
+  constructor(options: LeaseFollowerOptions) {
+    this.#options = options;
+    this.#previous = readPreviousSubnet(options.flags.subnetFile);
+    if (this.#previous.problem !== undefined) log.warn("{problem}", { problem: this.#previous.problem });
+  }
+
+  get own(): Lease | undefined {
+    return this.#keeper?.own;
+  }
+
+  /** The last snapshot that counts; see `accept`. */
+  get snapshot(): Snapshot | undefined {
+    return this.#snapshot;
+  }
+
+  /** records that were rejected since the start */
+  get rejections(): number {
+    return this.#rejections.count;
+  }
+
+  /** Has this node have a lease that says the interface's addresses; goes on by itself. @returns it, once there is one */
+  keep(network: NetworkConfig, external: ExternalInterface, links: Actual["links"]): Lease | undefined {
+    const request = this.#request(network, external, links);
+    if (this.#keeper === undefined) this.#start(network, request);
+    else this.#keeper.update(request);
+    return this.#keeper?.own;
+  }
+
+  /** Why there is no lease though one was asked for; undefined if there is one, or none was asked for. */
+  missing(): string | undefined {
+    if (this.#keeper === undefined || this.#keeper.own !== undefined) return undefined;
+    const error = this.#keeper.error ?? this.#options.source.contact.error;
+    return error ? describeError(error) : "it is being acquired";
+  }
+
+  /** Why the lease that we have does not count, or could not be published as it should be. */
+  problem(): string | undefined {
+    const own = this.#keeper?.own;
+    if (own === undefined) return undefined;
+    const error = this.#keeper?.error && describeError(this.#keeper.error);
+    const reason = this.#latest?.rejected.find(({ key }) => key === own.key)?.reason;
+    if (reason === undefined) return error;
+    const more = error === undefined || error.includes(reason) ? "" : `; ${error}`;
+    const meanwhile = this.#snapshot && "; until that is mended, this node keeps to the leases as they were before";
+    return `this node's lease ${own.key} does not count as it is: ${reason}${more}${meanwhile ?? ""}`;
+  }
+
+  /** Only a snapshot with our own lease counts: one without it speaks of another network, or of a store that was wiped. */
+  accept(own: Lease): Snapshot | undefined {
+    if (this.#latest !== this.#snapshot && this.#latest?.leases.some(({ key }) => key === own.key))
+      this.#snapshot = this.#latest;
+    return this.#snapshot;
+  }
+
+  /** Resolves when nothing is read any more, for which the signal has to abort. */
+  async stop(): Promise<void> {
+    this.#keeper?.stop();
+    await this.#watching;
+  }
+
+  /** Asks for the MAC that the device has, so that a node without a lease keeps it; else for a random one. */
+  #request(network: NetworkConfig, external: ExternalInterface, links: Actual["links"]): LeaseRequest {
+    const { vni } = network.backend;
+    const { name } = this.#options;
+    const vteps = mapFamilies(network.ranges, (_, family) => {
+      const name = vxlanDeviceName(family, vni);
+      this.#randomMacs[family] ??=
+        links.values().find((link) => link.kind === "vxlan" && link.name === name)?.mac ?? randomMac();
+      return { vni, mac: this.#keeper?.own?.vteps[family]?.mac ?? this.#randomMacs[family] };
+    });
+    return {
+      ...(name === undefined ? {} : { node: name }),
+      publicIPs: external.publicIPs,
+      backendType: network.backend.type,
+      vteps,
+      previous: this.#previous.subnets,
+    };
+  }
+
+  #start(network: NetworkConfig, request: LeaseRequest): void {
+    const { source, flags, onFatal, onChange } = this.#options;
+    const keeper = new LeaseKeeper({
+      source,
+      network,
+      renewMarginMinutes: flags.renewMarginMinutes,
+      onChange: ({ key }) => {
+        log.info("this node has the lease {key}", { key });
+        onChange("own lease");
+      },
+      onLost: (error) => log.warn("{error}", { error: describeError(error) }),
+      onFatal,
+    });
+    this.#keeper = keeper;
+    // First: taking a lease may make use of the list that a watch begins with.
+    this.#watching = this.#watch(network, keeper);
+    keeper.start(request);
+  }
+
+  async #watch(network: NetworkConfig, keeper: LeaseKeeper): Promise<void> {
+    const { source, stopping, onChange } = this.#options;
+    for await (const snapshot of source.watch(network, stopping)) {
+      this.#latest = snapshot;
+      this.#rejections.look(snapshot);
+      keeper.observe(snapshot);
+      onChange("leases changed");
+    }
+  }
+}
