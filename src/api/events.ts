@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import { Count, Duration, page, Time } from "./values.ts";
 
-/** `/debug/events`: the last things that happened. */
+/** `/debug/events`: the last things that happened. The kind of which there are the most gives way first. */
 
 export const EventKind = v.picklist([
   // this agent
@@ -39,7 +39,7 @@ export const EventKind = v.picklist([
 export type EventKind = v.InferOutput<typeof EventKind>;
 
 export const Event = v.object({
-  id: v.pipe(Count, v.description("grows by one; begins again when the agent starts")),
+  id: v.pipe(Count, v.description("grows; begins again when the agent starts")),
   at: Time,
   kind: EventKind,
   level: v.picklist(["info", "warning", "error"]),
@@ -47,6 +47,7 @@ export const Event = v.object({
   node: v.pipe(v.nullable(v.string()), v.description("the node or the lease that it is about")),
   cause: v.nullable(v.string()),
   durationMs: v.nullable(Duration),
+  times: v.pipe(Count, v.description("1, and one more each time that the same happened within ten seconds of it")),
 });
 export type Event = v.InferOutput<typeof Event>;
 

@@ -12,47 +12,86 @@ export interface NewEvent {
 }
 
 const CAPACITY = 1000;
+/** What happens again within this time of the first is counted there. */
+const SAME_MS = 10_000;
 
-/** Remembers the last things that happened, for `/debug/events`. */
+/**
+ * Remembers the last things that happened, for `/debug/events`. A storm, as when another program undoes our work ten times
+ * a second, does not wash the rest out: what happens again is counted, and when there is no room left, the kind of which
+ * there are the most gives way.
+ */
 export class EventLog {
   readonly #capacity: number;
-  /** as a ring: the event with id n is at n modulo the capacity */
-  readonly #events: Event[] = [];
+  /** by id, so the oldest first */
+  readonly #events = new Map<number, Event>();
+  readonly #counts = new Map<EventKind, number>();
+  /** the last event with that kind, node and message, and until when another one is counted there */
+  readonly #same = new Map<string, { readonly id: number; readonly until: number }>();
   readonly #listeners = new Set<(event: Event) => void>();
+  readonly #now: () => number;
   #next = 1;
 
-  constructor(capacity: number = CAPACITY) {
+  /** @param now milliseconds since the epoch */
+  constructor(capacity: number = CAPACITY, now: () => number = Date.now) {
     this.#capacity = capacity;
+    this.#now = now;
   }
 
   add({ kind, message, level = "info", node, cause, durationMs }: NewEvent): void {
+    const now = this.#now();
+    const name = nameOf(kind, node, message);
+    const same = this.#same.get(name);
+    const before = same && now < same.until ? this.#events.get(same.id) : undefined;
+    if (before !== undefined) {
+      this.#events.set(before.id, { ...before, times: before.times + 1 });
+      return;
+    }
     const event: Event = {
       id: this.#next++,
-      at: new Date().toISOString(),
+      at: new Date(now).toISOString(),
       kind,
       level,
       message,
       node: node ?? null,
       cause: cause ?? null,
       durationMs: durationMs ?? null,
+      times: 1,
     };
-    this.#events[event.id % this.#capacity] = event;
+    this.#events.set(event.id, event);
+    this.#counts.set(kind, (this.#counts.get(kind) ?? 0) + 1);
+    this.#same.set(name, { id: event.id, until: now + SAME_MS });
+    if (this.#events.size > this.#capacity) this.#makeRoom();
     for (const listener of this.#listeners) listener(event);
   }
 
-  /** Those that are kept and came after the one with this id, the oldest first. */
+  /** Those that are kept and came after the one with this id, the oldest first. Their ids have gaps. */
   after(id = 0): Event[] {
-    const kept: Event[] = [];
-    for (let at = Math.max(id + 1, this.#next - this.#capacity, 1); at < this.#next; at++) {
-      const event = this.#events[at % this.#capacity];
-      if (event !== undefined) kept.push(event);
-    }
-    return kept;
+    return [...this.#events.values()].filter((event) => event.id > id);
   }
 
-  /** @param listener called for each event from now on, before `add` returns; @returns ends that */
+  /**
+   * @param listener called for each event from now on, before `add` returns, but not when one is counted again
+   * @returns ends that
+   */
   subscribe(listener: (event: Event) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
+
+  /** The oldest goes of the kind of which there are the most. */
+  #makeRoom(): void {
+    const most = Math.max(...this.#counts.values());
+    for (const { id, kind, node, message } of this.#events.values()) {
+      if (this.#counts.get(kind) !== most) continue;
+      this.#events.delete(id);
+      this.#counts.set(kind, most - 1);
+      const name = nameOf(kind, node ?? undefined, message);
+      if (this.#same.get(name)?.id === id) this.#same.delete(name);
+      return;
+    }
+  }
+}
+
+function nameOf(kind: EventKind, node: string | undefined, message: string): string {
+  return JSON.stringify([kind, node, message]);
 }

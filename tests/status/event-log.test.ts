@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import fc from "fast-check";
 import type { Event } from "../../src/api/events.ts";
 import { EventLog } from "../../src/status/event-log.ts";
 
@@ -34,7 +35,69 @@ test("a listener gets each until it has enough", () => {
   expect(got).toEqual([
     {
       ...{ id: 2, at: expect.any(String), kind: "sourceLost", level: "warning", message: "gone" },
-      ...{ node: "n1", cause: "a test", durationMs: 5 },
+      ...{ node: "n1", cause: "a test", durationMs: 5, times: 1 },
     },
   ]);
+});
+
+test("the same again within ten seconds is counted, whatever came in between; of other nodes it is not the same", () => {
+  let now = 1_700_000_000_000;
+  const log = new EventLog(10, () => now);
+  const told: number[] = [];
+  log.subscribe(({ id }) => told.push(id));
+  for (let round = 0; round < 20; round++, now += 1000) {
+    log.add({ kind: "driftFound", message: "route deleted", cause: `round ${round}` });
+    log.add({ kind: "repaired", message: "route deleted" });
+    log.add({ kind: "leaseAdded", message: "came", node: `n${round % 2}` });
+  }
+  expect(log.after().map(({ kind, node, times, cause }) => [kind, node, times, cause])).toEqual([
+    ["driftFound", null, 10, "round 0"],
+    ["repaired", null, 10, null],
+    ["leaseAdded", "n0", 5, null],
+    ["leaseAdded", "n1", 5, null],
+    ["driftFound", null, 10, "round 10"],
+    ["repaired", null, 10, null],
+    ["leaseAdded", "n0", 5, null],
+    ["leaseAdded", "n1", 5, null],
+  ]);
+  expect(told).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+});
+
+test("a storm of two kinds, each time with other words, leaves the rest where it was", () => {
+  const log = new EventLog(100);
+  log.add({ kind: "started", message: "tartan starts" });
+  for (let n = 0; n < 30; n++) log.add({ kind: "leaseAdded", message: "came", node: `n${n}` });
+  for (let n = 0; n < 5000; n++) {
+    log.add({ kind: "driftFound", message: `route ${n} deleted` });
+    log.add({ kind: "repaired", message: `route ${n}` });
+  }
+  const kinds = log.after().map(({ kind }) => kind);
+  expect(kinds).toHaveLength(100);
+  expect(kinds.filter((kind) => kind === "started")).toHaveLength(1);
+  expect(kinds.filter((kind) => kind === "leaseAdded")).toHaveLength(30);
+  expect(log.after().at(-1)).toMatchObject({ kind: "repaired", message: "route 4999" });
+});
+
+test("whatever comes, no more than fit are kept, in their order, and the last one is among them", () => {
+  const kinds = ["started", "ready", "repaired", "driftFound"] as const;
+  const comers = fc.array(
+    fc.record({ kind: fc.constantFrom(...kinds), message: fc.nat(3).map(String), wait: fc.nat(9000) }),
+    {
+      minLength: 1,
+    },
+  );
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 8 }), comers, (capacity, events) => {
+      let now = 0;
+      const log = new EventLog(capacity, () => now);
+      for (const { kind, message, wait } of events) {
+        log.add({ kind, message });
+        const kept = log.after();
+        expect(kept.length).toBeLessThanOrEqual(capacity);
+        expect(ids(kept)).toEqual(ids(kept).toSorted((a, b) => a - b));
+        expect(kept.some((event) => event.kind === kind && event.message === message)).toBe(true);
+        now += wait;
+      }
+    }),
+  );
 });
