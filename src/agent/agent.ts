@@ -24,19 +24,22 @@ export async function runAgent(
   environment: Readonly<Record<string, string | undefined>>,
 ): Promise<number> {
   configureLogs({ format: flags.logFormat, verbosity: flags.verbosity });
+  const events = new EventLog();
   const { promise: ended, resolve: end } = Promise.withResolvers<number>();
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.on(signal, () => {
-      log.info("{signal}: stopping, the kernel's state stays as it is", { signal });
+      const message = `${signal}: stopping, the kernel's state stays as it is`;
+      log.info("{message}", { message });
+      events.add({ kind: "stopping", message, cause: signal });
       end(0);
     });
   }
   const source = await openLeaseSource(flags, environment);
   log.info("tartan {version} starts", { version: VERSION });
+  events.add({ kind: "started", message: `tartan ${VERSION}, process ${process.pid}` });
   const nodeName = environment["NODE_NAME"];
   const notify = serviceNotifier(environment["NOTIFY_SOCKET"]);
   const cniConf = flags.cniConf && new CniConfKeeper(flags.cniConf);
-  const events = new EventLog();
   const node = new Node({
     flags,
     source,
@@ -44,6 +47,12 @@ export async function runAgent(
     ...(nodeName ? { name: nodeName } : {}),
     onFatal: (error) => {
       log.fatal("stopping: {error}", { error: describeError(error) });
+      events.add({
+        kind: "stopping",
+        level: "error",
+        message: "this node's lease is lost",
+        cause: describeError(error),
+      });
       end(1);
     },
     onReady: () => {

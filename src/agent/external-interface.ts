@@ -8,6 +8,7 @@ import { inventoryOf } from "../kernel/read.ts";
 import type { KernelReconciler } from "../kernel/reconciler.ts";
 import type { SourceSettings } from "../lease/source.ts";
 import { familiesOf } from "../net/family.ts";
+import type { EventLog } from "../status/event-log.ts";
 import type { Finding } from "../status/facts.ts";
 
 const log = logger("agent");
@@ -15,10 +16,12 @@ const log = logger("agent");
 /** Follows the interface that carries the traffic between nodes, as the flags and the lease source want it chosen. */
 export class ExternalInterfaceKeeper {
   readonly #flags: AgentFlags;
+  readonly #events: EventLog;
   #current: ExternalInterface | undefined;
 
-  constructor(flags: AgentFlags) {
+  constructor(flags: AgentFlags, events: EventLog) {
     this.#flags = flags;
+    this.#events = events;
   }
 
   /** The last suitable one: without any it stays in use, so that what is programmed is not torn down. */
@@ -37,12 +40,11 @@ export class ExternalInterfaceKeeper {
     if (found instanceof Error) problems.push({ condition: "interface", message: describeError(found) });
     else if (!Bun.deepEquals(found, this.#current)) {
       const { name, mtu, addresses, publicIPs } = found;
-      log.info("external interface {name}, MTU {mtu}, address {addresses}, published as {publicIPs}", {
-        name,
-        mtu,
-        addresses: Object.values(addresses).join(" "),
-        publicIPs: Object.values(publicIPs).join(" "),
-      });
+      const is = Object.values(addresses).join(" ");
+      const message = `external interface ${name}, MTU ${mtu}, address ${is}, published as ${Object.values(publicIPs).join(" ")}`;
+      log.info("{message}", { message });
+      const before = this.#current && { cause: `it was ${this.#current.name}, MTU ${this.#current.mtu}` };
+      this.#events.add({ kind: "interfaceChanged", message, ...before });
       this.#current = found;
     }
     return this.#current;

@@ -10,7 +10,9 @@ import type { Lease, Snapshot } from "../lease/lease.ts";
 import type { LeaseRequest, LeaseSource } from "../lease/source.ts";
 import { mapFamilies, type PerFamily } from "../net/family.ts";
 import { type Mac, randomMac } from "../net/mac.ts";
+import type { EventLog } from "../status/event-log.ts";
 import { readPreviousSubnet } from "../status/subnet-file.ts";
+import { LeaseEvents } from "./lease-events.ts";
 import { RejectionLog } from "./rejection-log.ts";
 
 const log = logger("agent");
@@ -19,6 +21,7 @@ export interface LeaseFollowerOptions {
   readonly flags: AgentFlags;
   readonly source: LeaseSource;
   readonly name?: string;
+  readonly events: EventLog;
   readonly stopping: AbortSignal;
   onChange(cause: string): void;
   /** the lease is lost for good */
@@ -29,7 +32,8 @@ export interface LeaseFollowerOptions {
 export class LeaseFollower {
   readonly #options: LeaseFollowerOptions;
   readonly #previous: ReturnType<typeof readPreviousSubnet>;
-  readonly #rejections = new RejectionLog();
+  readonly #rejections: RejectionLog;
+  readonly #leaseEvents: LeaseEvents;
   readonly #randomMacs: PerFamily<Mac> = {};
   #keeper: LeaseKeeper | undefined;
   #watching: Promise<void> | undefined;
@@ -39,6 +43,8 @@ export class LeaseFollower {
 
   constructor(options: LeaseFollowerOptions) {
     this.#options = options;
+    this.#rejections = new RejectionLog(options.events);
+    this.#leaseEvents = new LeaseEvents(options.events);
     this.#previous = readPreviousSubnet(options.flags.subnetFile);
     if (this.#previous.problem !== undefined) log.warn("{problem}", { problem: this.#previous.problem });
   }
@@ -86,6 +92,7 @@ export class LeaseFollower {
 
   /** Only a snapshot with our own lease counts: one without it speaks of another network, or of a store that was wiped. */
   accept(own: Lease): Snapshot | undefined {
+    if (this.#latest !== undefined) this.#leaseEvents.look(this.#latest, own.key);
     if (this.#latest !== this.#snapshot && this.#latest?.leases.some(({ key }) => key === own.key))
       this.#snapshot = this.#latest;
     return this.#snapshot;
@@ -117,16 +124,29 @@ export class LeaseFollower {
   }
 
   #start(network: NetworkConfig, request: LeaseRequest): void {
-    const { source, flags, onFatal, onChange } = this.#options;
+    const { source, flags, events, onFatal, onChange } = this.#options;
+    let [before, since] = ["", performance.now()];
     const keeper = new LeaseKeeper({
       source,
       network,
       renewMarginMinutes: flags.renewMarginMinutes,
       onChange: ({ key }) => {
         log.info("this node has the lease {key}", { key });
+        const message = `this node has the lease ${key}${before === "" || before === key ? "" : `, before it had ${before}`}`;
+        const took = before === "" ? { durationMs: performance.now() - since } : {};
+        events.add({ kind: "ownLease", node: this.#options.name ?? key, message, ...took });
+        before = key;
         onChange("own lease");
       },
-      onLost: (error) => log.warn("{error}", { error: describeError(error) }),
+      onLost: (error) => {
+        log.warn("{error}", { error: describeError(error) });
+        events.add({
+          kind: "ownLease",
+          level: "warning",
+          message: "this node's lease is lost",
+          cause: describeError(error),
+        });
+      },
       onFatal,
     });
     this.#keeper = keeper;

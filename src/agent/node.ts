@@ -21,6 +21,7 @@ import { ReadinessReport } from "./readiness-report.ts";
 import { ReconcileRecord } from "./record.ts";
 import { RulesKeeper } from "./rules-keeper.ts";
 import { SettingsReader } from "./settings-reader.ts";
+import { recordContact } from "./source-events.ts";
 import { SubnetFileKeeper } from "./subnet-file-keeper.ts";
 
 const log = logger("agent");
@@ -53,7 +54,7 @@ export class Node implements AgentControl {
   readonly #pruneHold = new PruneHold(this.#startedAt, () => this.#loop.mark("leases settled"));
   readonly #subnetFile: SubnetFileKeeper;
   readonly #rules: RulesKeeper;
-  readonly #record = new ReconcileRecord();
+  readonly #record: ReconcileRecord;
   readonly #planSettings: PlanSettingsKeeper;
   readonly #readiness: ReadinessReport;
   readonly #shownFlags: Facts["flags"];
@@ -68,12 +69,14 @@ export class Node implements AgentControl {
     const mark = (cause: string) => this.#loop.mark(cause);
     this.#options = options;
     this.#settings = new SettingsReader(source, signal, () => mark("configuration read"));
-    this.#external = new ExternalInterfaceKeeper(flags);
+    this.#external = new ExternalInterfaceKeeper(flags, events);
     const named = name === undefined ? {} : { name };
-    this.#leases = new LeaseFollower({ flags, source, ...named, stopping: signal, onChange: mark, onFatal });
+    this.#leases = new LeaseFollower({ flags, source, events, ...named, stopping: signal, onChange: mark, onFatal });
+    this.#record = new ReconcileRecord(events);
     this.#planSettings = new PlanSettingsKeeper(flags);
+    recordContact(source, events);
     this.#subnetFile = new SubnetFileKeeper(flags.subnetFile, mark);
-    this.#rules = new RulesKeeper({ flags, onChange: mark });
+    this.#rules = new RulesKeeper({ flags, events, onChange: mark });
     this.#readiness = new ReadinessReport(events, () => {
       options.onReady();
       void this.#announceReady();
@@ -222,6 +225,7 @@ export class Node implements AgentControl {
     const chosen = this.#planSettings.settings(external, (name) => kernel.driverOf(name));
     const { desired, delta } = this.#plan({ settings: chosen, network, external, own, leases: snapshot.leases });
     const prune = this.#pruneHold.mayPrune(own.createdAt);
+    this.#record.begin();
     this.#record.add(causes, desired, prune, await kernel.reconcile(desired, { prune }, delta));
     if (desired.devices.length === 0) return;
     try {
@@ -237,7 +241,10 @@ export class Node implements AgentControl {
     this.#kernel ??= new KernelReconciler(
       mapFamilies(network.ranges, (range) => range.network),
       {
-        onDrift: (cause) => this.#loop.mark(cause),
+        onDrift: (cause, isCertain) => {
+          this.#record.noticed(cause, isCertain);
+          this.#loop.mark(cause);
+        },
         onInterfaces: () => this.#onInterfaces(),
       },
     );

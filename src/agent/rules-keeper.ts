@@ -8,6 +8,7 @@ import { type Deviations, deviates, sumDeviations } from "../rules/compare.ts";
 import type { RulesInput } from "../rules/desired.ts";
 import type { Host } from "../rules/host.ts";
 import { type FilterReport, PacketFilter } from "../rules/packet-filter.ts";
+import type { EventLog } from "../status/event-log.ts";
 import type { RulesFacts } from "../status/facts.ts";
 import { Loop, type TurnResult } from "./loop.ts";
 
@@ -26,6 +27,7 @@ export interface RulesFlags {
 
 export interface RulesKeeperOptions {
   readonly flags: RulesFlags;
+  readonly events: EventLog;
   /** the rules came into place, or they are not any more */
   onChange(cause: string): void;
   /** whose packet filters; this process's unless given */
@@ -47,6 +49,8 @@ export class RulesKeeper {
   /** the state of the packet filter that was found to be right, and when that check began, by the monotonic clock */
   #rightSign: string | undefined;
   #checkedAt = Number.NEGATIVE_INFINITY;
+  /** when it was first seen that somebody changed something, by the monotonic clock */
+  #noticedAt: number | undefined;
   #hasLeftovers = false;
   #inPlace: PerFamily<boolean> = {};
   #errors: readonly string[] = [NOT_YET];
@@ -139,11 +143,13 @@ export class RulesKeeper {
     if (!wantsRules && this.#keptFor === this.#input && !this.#hasLeftovers) return;
     // What failed is tried again by itself.
     if (this.#due !== undefined || this.#loop.facts().failuresInARow > 0 || this.#isRight()) return;
+    this.#noticedAt ??= performance.now();
     this.#due = setTimeout(
       () => {
         this.#due = undefined;
         // It may have been our own writing.
         if (!this.#isRight()) this.#loop.mark(cause);
+        else this.#noticedAt = undefined;
       },
       Math.max(0, this.#checkedAt + CHECK_MS - performance.now()),
     );
@@ -201,11 +207,12 @@ export class RulesKeeper {
     this.#checks++;
     this.#lastCheck = { at: Date.now(), durationMs: performance.now() - this.#checkedAt };
     if (report !== undefined) this.#record(report, input, causes);
+    this.#noticedAt = undefined;
     const families = familiesOf(input.networks);
     this.#inPlace = Object.fromEntries(
       families.map((family) => [family, report !== undefined && report.families[family]?.error === undefined]),
     );
-    this.#errors = report === undefined ? failure : errorsOf(report);
+    this.#fail(report === undefined ? failure : errorsOf(report), causes);
     const leftovers = report?.leftovers.map(describeError) ?? [];
     if (report !== undefined) {
       this.#leftovers = leftovers;
@@ -233,16 +240,27 @@ export class RulesKeeper {
     // Once they were as wanted, somebody undid what is missing now.
     const drift = this.#keptFor === input;
     if (drift) this.#repaired = sumDeviations([this.#repaired, mended]);
-    log.info("{what} the rules of {families} by {backend} in {ms} ms: {mended} ({cause})", {
-      what: drift ? "mended" : "made",
-      families: families.map((family) => describeNetwork(family, input)).join(", "),
-      backend: this.#filter?.backend?.name,
-      ms: durationMs.toFixed(1),
-      mended: Object.entries(mended)
-        .map(([kind, count]) => `${count} ${kind}`)
-        .join(", "),
-      cause: causes.join(", "),
-    });
+    const where = families.map((family) => describeNetwork(family, input)).join(", ");
+    const what = Object.entries(mended)
+      .map(([kind, count]) => `${count} ${kind}`)
+      .join(", ");
+    const message = `${drift ? "mended" : "made"} the rules of ${where} by ${this.#filter?.backend?.name}: ${what}`;
+    const cause = causes.join(", ");
+    log.info("{message} in {ms} ms ({cause})", { message, ms: durationMs.toFixed(1), cause });
+    const event = { kind: drift ? "rulesRepaired" : "rulesWritten", message, cause } as const;
+    // A repair took from the moment that the change was seen.
+    const since = this.#noticedAt ?? this.#checkedAt;
+    this.#options.events.add({ ...event, durationMs: drift ? performance.now() - since : durationMs });
+  }
+
+  /** What went wrong this time; each is told when it appears. */
+  #fail(errors: readonly string[], causes: readonly string[]): void {
+    const cause = causes.join(", ");
+    for (const message of errors) {
+      if (this.#errors.includes(message)) continue;
+      this.#options.events.add({ kind: "rulesFailed", level: "error", message, cause });
+    }
+    this.#errors = errors;
   }
 
   #warn(warnings: readonly string[]): void {

@@ -1,6 +1,7 @@
 import { LayeredMap } from "../base/layered-map.ts";
 import type { ExternalInterface } from "../config/interface.ts";
 import type { NetworkConfig, VxlanOptions } from "../config/network.ts";
+import { leaseChanges } from "../lease/changes.ts";
 import type { Lease } from "../lease/lease.ts";
 import type { Address } from "../net/address.ts";
 import { ADDRESS_BITS, FAMILIES, type Family, type PerFamily } from "../net/family.ts";
@@ -125,7 +126,7 @@ export function replanVxlan(
   if (settings !== before.input.settings || network !== before.input.network) return undefined;
   if (external !== before.input.external || own !== before.input.own) return undefined;
   if (from.skipped.length > 0) return undefined;
-  const changes = changedLeases(before.input.leases, leases, own.key);
+  const changes = leaseChanges(before.input.leases, leases, own.key, FEW);
   if (changes === undefined) return undefined;
   const routes = new Map<string, DesiredRoute | undefined>();
   const neighbours = new Map<string, ReadonlySet<Address>>();
@@ -162,36 +163,6 @@ export function replanVxlan(
 
 /** More changed leases than this are cheaper to plan from scratch. */
 const FEW = 100;
-
-/** What is in one list and not in the other, both sorted by key, this node's lease left out. */
-function changedLeases(
-  before: readonly Lease[],
-  after: readonly Lease[],
-  ownKey: string,
-): { gone: Lease[]; come: Lease[] } | undefined {
-  const gone: Lease[] = [];
-  const come: Lease[] = [];
-  for (let i = 0, j = 0; i < before.length || j < after.length; ) {
-    const [old, now] = [before[i], after[j]];
-    if (old === now) {
-      i++;
-      j++;
-      continue;
-    }
-    const order =
-      old === undefined ? 1 : now === undefined ? -1 : Number(old.key > now.key) - Number(old.key < now.key);
-    if (order <= 0) {
-      if (old !== undefined && old.key !== ownKey) gone.push(old);
-      i++;
-    }
-    if (order >= 0) {
-      if (now !== undefined && now.key !== ownKey) come.push(now);
-      j++;
-    }
-    if (gone.length + come.length > FEW) return undefined;
-  }
-  return { gone, come };
-}
 
 interface KnownEntries {
   /** its name, which holds the VNI */

@@ -26,18 +26,26 @@ const RECEIVE_BUFFER = 8 * 1024 * 1024;
 /** A device made anew takes two passes, one in the way of it a third; more would be a fight with somebody else. */
 const MAX_PASSES = 4;
 
+/** Operations of a reconcile that are kept to be told. */
+const FIRST = 3;
+
 export interface ReconcileReport {
   /** operations that the kernel took, by kind */
   readonly done: ReadonlyMap<Operation["kind"], number>;
   readonly failed: readonly FailedOperation[];
+  /** the first few of the operations that were needed */
+  readonly first: readonly Operation[];
   /** true when the kernel is as desired */
   readonly settled: boolean;
   readonly durationMs: number;
 }
 
 export interface ReconcilerHandlers {
-  /** the kernel is not as desired any more, or has to be read again */
-  onDrift(cause: string): void;
+  /**
+   * the kernel is not as desired any more, or has to be read again
+   * @param isCertain false where only reading it again will tell
+   */
+  onDrift(cause: string, isCertain: boolean): void;
   /** links, their addresses or default routes changed, ours or others' */
   onInterfaces(): void;
 }
@@ -132,9 +140,10 @@ export class KernelReconciler implements Disposable {
     const done = new Map<Operation["kind"], number>();
     const report = (settled: boolean, failed: readonly FailedOperation[]): ReconcileReport => {
       if (settled) this.#settled = { desired, prune: options.prune, mirror: this.#mirror };
-      return { done, failed, settled, durationMs: performance.now() - started };
+      return { done, failed, first, settled, durationMs: performance.now() - started };
     };
     let failed: readonly FailedOperation[] = [];
+    const first: Operation[] = [];
     this.#touched = [];
     try {
       for (let pass = 1; pass <= MAX_PASSES; pass++) {
@@ -144,6 +153,7 @@ export class KernelReconciler implements Disposable {
         const isSame = known && before.mirror === actual && before.prune === options.prune;
         const operations = isSame ? comparison.differing(delta) : comparison.all();
         if (operations.length === 0) return report(true, []);
+        first.push(...operations.slice(0, FIRST - first.length));
         for (const operation of operations) log.trace("{text}", { text: describe(operation) });
         this.#macChanges.look(desired, operations);
         const result = await this.#applier.apply(operations);
@@ -183,7 +193,7 @@ export class KernelReconciler implements Disposable {
       onOverflow: () => {
         log.info("notifications of the kernel were lost, reading its state again");
         this.forget();
-        this.#handlers.onDrift("lost notifications");
+        this.#handlers.onDrift("lost notifications", false);
       },
       onFailure: (error) => {
         log.error("the watch for kernel notifications broke, opening it again: {error}", {
@@ -191,7 +201,7 @@ export class KernelReconciler implements Disposable {
         });
         this.#watch = undefined;
         this.forget();
-        this.#handlers.onDrift("broken watch");
+        this.#handlers.onDrift("broken watch", false);
       },
     });
     await this.#watch.fence();
@@ -214,9 +224,11 @@ export class KernelReconciler implements Disposable {
     if (change.kind === "interfaces") this.#handlers.onInterfaces();
     // While a reconcile is under way it looks at what changed by itself: most of it are the echoes of its own work.
     if (this.#touched !== undefined) this.#touched.push(change);
-    else if (mirror.stale || this.#isDrift(mirror, change)) {
+    else {
+      const isDrift = this.#isDrift(mirror, change);
+      if (!isDrift && !mirror.stale) return;
       this.#settled = undefined;
-      this.#handlers.onDrift(describeChange(event, change));
+      this.#handlers.onDrift(describeChange(event, change), isDrift);
     }
   }
 

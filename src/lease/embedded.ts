@@ -3,6 +3,7 @@ import { backoffDelay, sleep } from "../base/backoff.ts";
 import { logger } from "../base/log.ts";
 import type { NetworkConfig } from "../config/network.ts";
 import { chooseSubnets } from "./allocate.ts";
+import { type ContactListener, ContactRecord } from "./contact.ts";
 import { ChangeBell } from "./embedded-bell.ts";
 import { StoreConnection } from "./embedded-connection.ts";
 import { explain, LeaseStoreError } from "./embedded-errors.ts";
@@ -85,8 +86,7 @@ class EmbeddedStore implements LeaseSource {
   /** up to which the records were read */
   #revision: number | undefined;
   #busySince: number | undefined;
-  #lastContactAt: number | undefined;
-  #error: LeaseStoreError | undefined;
+  readonly #contact = new ContactRecord(["store"]);
 
   constructor({ path, readNetwork, ttlMs = DAY, now = Date.now, random = Math.random }: EmbeddedStoreOptions) {
     this.location = resolve(path);
@@ -97,10 +97,11 @@ class EmbeddedStore implements LeaseSource {
   }
 
   get contact(): SourceContact {
-    return {
-      ...(this.#lastContactAt === undefined ? {} : { lastContactAt: this.#lastContactAt }),
-      ...(this.#error === undefined ? {} : { error: this.#error }),
-    };
+    return this.#contact.current;
+  }
+
+  onContact(listener: ContactListener): void {
+    this.#contact.listen(listener);
   }
 
   async settings(): Promise<SourceSettings> {
@@ -154,7 +155,7 @@ class EmbeddedStore implements LeaseSource {
         if (contents instanceof LeaseStoreError) {
           failures++;
           // Once it was told of an outage, the reader is told of its end, too.
-          if (this.#error !== undefined) last = undefined;
+          if (this.#contact.get("store") !== undefined) last = undefined;
           await this.#pause(bell, failures, contents.busy, stop);
           continue;
         }
@@ -300,10 +301,11 @@ class EmbeddedStore implements LeaseSource {
   }
 
   #reached(): void {
-    if (this.#error !== undefined) log.info("lease store {path} is in order again", { path: this.location });
-    this.#lastContactAt = this.#now();
+    if (this.#contact.get("store") !== undefined)
+      log.info("lease store {path} is in order again", { path: this.location });
+    this.#contact.heard(this.#now());
     this.#busySince = undefined;
-    this.#error = undefined;
+    this.#contact.set({ store: undefined });
   }
 
   /** @param quiet whether another attempt comes at once */
@@ -316,8 +318,8 @@ class EmbeddedStore implements LeaseSource {
       this.#disconnect();
       if (quiet) return error;
     }
-    if (this.#error?.message !== error.message) log.warn("{problem}", { problem: error.message });
-    this.#error = error;
+    if (this.#contact.get("store")?.message !== error.message) log.warn("{problem}", { problem: error.message });
+    this.#contact.set({ store: error });
     return error;
   }
 }

@@ -1,11 +1,11 @@
 import { describeError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import type { Secret } from "../base/secret.ts";
+import { ContactRecord } from "./contact.ts";
 import { Code, combine, EtcdRefusedError, EtcdUnreachableError } from "./etcd-errors.ts";
 import { authenticateSchema } from "./etcd-messages.ts";
 import type { EtcdTlsFiles } from "./etcd-tls.ts";
 import { post } from "./etcd-transport.ts";
-import type { SourceContact } from "./source.ts";
 
 const log = logger("lease");
 
@@ -44,9 +44,7 @@ export class EtcdSession {
   #preferred = 0;
   /** undefined: to be asked for; an empty one: etcd needs none */
   #token: Promise<string> | undefined;
-  #lastContactAt: number | undefined;
-  /** what is wrong with the last call, and with the watch */
-  readonly #errors: { call?: Error; watch?: Error } = {};
+  readonly contact = new ContactRecord(["watch", "call"]);
 
   constructor({ endpoints, tls = {}, username, password, requestMs = REQUEST_MS, now = Date.now }: EtcdAccess) {
     this.#endpoints = endpoints;
@@ -54,14 +52,6 @@ export class EtcdSession {
     this.#user = username === undefined || password === undefined ? undefined : { name: username, password };
     this.#requestMs = requestMs;
     this.#now = now;
-  }
-
-  get contact(): SourceContact {
-    const error = this.#errors.watch ?? this.#errors.call;
-    return {
-      ...(this.#lastContactAt === undefined ? {} : { lastContactAt: this.#lastContactAt }),
-      ...(error === undefined ? {} : { error }),
-    };
   }
 
   /**
@@ -84,7 +74,7 @@ export class EtcdSession {
 
   /** etcd said something. */
   heard(): void {
-    this.#lastContactAt = this.#now();
+    this.contact.heard(this.#now());
   }
 
   /** Another endpoint is to be asked first from now on, unless that happened already. */
@@ -166,12 +156,11 @@ export class EtcdSession {
   }
 
   #setError(kind: "call" | "watch", error: Error | undefined): void {
-    const before = this.contact.error?.message;
-    if (error === undefined) delete this.#errors[kind];
-    else this.#errors[kind] = error;
-    // Whatever failed before is tried again by those who need it.
-    if (kind === "watch" && error === undefined) delete this.#errors.call;
-    const after = this.contact.error;
+    const before = this.contact.current.error?.message;
+    // Once the watch works: whatever failed before is tried again by those who need it.
+    const others = kind === "watch" && error === undefined ? { call: undefined } : {};
+    this.contact.set({ [kind]: error, ...others });
+    const after = this.contact.current.error;
     if (after !== undefined && after.message !== before) log.warn("{problem}", { problem: describeError(after) });
     if (after === undefined && before !== undefined) log.info("etcd is in contact again");
   }

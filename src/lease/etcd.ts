@@ -3,6 +3,7 @@ import { parseNetConf } from "../config/net-conf.ts";
 import type { NetworkConfig } from "../config/network.ts";
 import { familiesOf } from "../net/family.ts";
 import { chooseSubnets } from "./allocate.ts";
+import type { ContactListener } from "./contact.ts";
 import { Bell } from "./etcd-bell.ts";
 import { EtcdClient } from "./etcd-client.ts";
 import { EtcdLeases } from "./etcd-leases.ts";
@@ -87,7 +88,11 @@ class EtcdSource implements LeaseSource {
   }
 
   get contact(): SourceContact {
-    return this.#client.session.contact;
+    return this.#client.session.contact.current;
+  }
+
+  onContact(listener: ContactListener): void {
+    this.#client.session.contact.listen(listener);
   }
 
   async settings(signal: AbortSignal): Promise<SourceSettings> {

@@ -3,6 +3,7 @@ import { describeError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import type { NetworkConfig } from "../config/network.ts";
 import { mapFamilies } from "../net/family.ts";
+import { type ContactListener, ContactRecord } from "./contact.ts";
 import { type AnnotationNames, addressesSet, annotationNames } from "./kube-annotations.ts";
 import type { KubeConfigOptions } from "./kube-config.ts";
 import { KubeCredentials } from "./kube-credentials.ts";
@@ -68,11 +69,7 @@ class KubernetesSource implements LeaseSource {
   readonly #follower: NodeFollower;
   /** those who wait for news of Nodes */
   readonly #waiting = new Set<() => void>();
-  #lastContactAt: number | undefined;
-  #followError: Error | undefined;
-  #callError: Error | undefined;
-  #waitingFor: Error | undefined;
-  #announceError: Error | undefined;
+  readonly #contact = new ContactRecord(["follow", "call", "waiting", "announce"]);
   #announcing: Promise<void> | undefined;
   /** the Node, by its UID, whose network was told to be there */
   #announced: string | undefined;
@@ -83,8 +80,8 @@ class KubernetesSource implements LeaseSource {
     this.#options = options;
     this.#names = annotationNames(annotationPrefix);
     this.#transport = new KubeTransport(new KubeCredentials(options), () => {
-      this.#lastContactAt = Date.now();
-      this.#callError = undefined;
+      this.#contact.heard(Date.now());
+      this.#contact.set({ call: undefined });
     });
     this.#own = new OwnNode(this.#transport, this.#names, nodeIdentity(environment));
     this.#records = new NodeRecords(this.#names, {
@@ -106,11 +103,11 @@ class KubernetesSource implements LeaseSource {
   }
 
   get contact(): SourceContact {
-    const error = this.#followError ?? this.#callError ?? this.#waitingFor ?? this.#announceError;
-    return {
-      ...(this.#lastContactAt === undefined ? {} : { lastContactAt: this.#lastContactAt }),
-      ...(error === undefined ? {} : { error }),
-    };
+    return this.#contact.current;
+  }
+
+  onContact(listener: ContactListener): void {
+    this.#contact.listen(listener);
   }
 
   async settings(signal: AbortSignal): Promise<SourceSettings> {
@@ -199,19 +196,20 @@ class KubernetesSource implements LeaseSource {
         try {
           const node = await this.#own.read(name, stop);
           if (node.podCIDRs.length > 0) return node;
-          this.#waitingFor = new Error(
+          const waiting = new Error(
             `Node ${name} has no podCIDR yet; it is awaited: see that kube-controller-manager runs with ` +
               "--allocate-node-cidrs and has free ones in its --cluster-cidr",
           );
+          this.#contact.set({ waiting });
         } catch (error) {
           if (!isNotFound(error)) throw error;
-          this.#waitingFor = error;
+          this.#contact.set({ waiting: error });
         }
         await look;
         stop.throwIfAborted();
       }
     } finally {
-      this.#waitingFor = undefined;
+      this.#contact.set({ waiting: undefined });
     }
   }
 
@@ -226,13 +224,13 @@ class KubernetesSource implements LeaseSource {
     for (let attempt = 1; !stop.aborted; attempt++) {
       try {
         this.#announced = await this.#own.setNetworkAvailable(await this.#own.name(stop), stop);
-        this.#announceError = undefined;
+        this.#contact.set({ announce: undefined });
         return;
       } catch (error) {
         if (stop.aborted) return;
         const problem = `can't set the Node's NetworkUnavailable condition, trying again: ${describeError(error)}`;
-        if (this.#announceError?.message !== problem) log.warn("{problem}", { problem });
-        this.#announceError = new Error(problem, { cause: error });
+        if (this.#contact.get("announce")?.message !== problem) log.warn("{problem}", { problem });
+        this.#contact.set({ announce: new Error(problem, { cause: error }) });
         await sleep(backoffDelay(attempt, ANNOUNCE), stop);
       }
     }
@@ -244,19 +242,20 @@ class KubernetesSource implements LeaseSource {
     try {
       return await work(stop);
     } catch (error) {
-      if (error instanceof KubeError && error.status === undefined) this.#callError = error;
+      if (error instanceof KubeError && error.status === undefined) this.#contact.set({ call: error });
       throw error;
     }
   }
 
   #followed(error: Error | undefined): void {
-    if (error !== undefined && this.#followError?.message !== error.message) {
+    const before = this.#contact.get("follow");
+    if (error !== undefined && before?.message !== error.message) {
       log.warn("{problem}", { problem: error.message });
     }
-    if (error === undefined && this.#followError !== undefined) {
+    if (error === undefined && before !== undefined) {
       log.info("in contact with {location} again", { location: this.location });
     }
-    this.#followError = error;
+    this.#contact.set({ follow: error });
   }
 
   #wake(): void {

@@ -2,6 +2,7 @@ import type { NetworkConfig } from "../config/network.ts";
 import type { Address } from "../net/address.ts";
 import type { PerFamily } from "../net/family.ts";
 import type { Prefix } from "../net/prefix.ts";
+import type { ContactListener } from "./contact.ts";
 import type { Lease, LeaseAttributes, Snapshot } from "./lease.ts";
 
 /** What a node asks for. Its VTEP MAC is a proposal: that of the node's published lease wins (see `acquire`). */
@@ -38,6 +39,8 @@ export interface LeaseSource {
   /** for messages: the store's path or address */
   readonly location: string;
   readonly contact: SourceContact;
+  /** Has a listener told whenever contact is lost, and when it is back. */
+  onContact(listener: ContactListener): void;
   /**
    * What to do when this node's lease is gone from the store though nobody here gave it up: take it again at once, or
    * stop the agent (exit code 1), so that a supervisor starts it anew.

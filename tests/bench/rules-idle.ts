@@ -4,6 +4,7 @@
 
 import { RulesKeeper } from "../../src/agent/rules-keeper.ts";
 import { sleep } from "../../src/base/backoff.ts";
+import { EventLog } from "../../src/status/event-log.ts";
 import { FLANNEL_IPTABLES } from "../rules/flannel.ts";
 import { NETWORKS, networkOf, SUBNETS } from "../rules/samples.ts";
 import { eventually } from "../support/wait.ts";
@@ -28,7 +29,7 @@ async function idle() {
   // The kind of iptables that a host uses is the one with rules.
   if (means !== "nftables") await run([`iptables-${means}`, "-A", "INPUT", "-j", "ACCEPT"]);
   const flags = { ipMasq: true, ipMasqRandomFully: true, forwardRules: true, rulesResyncSeconds: SHORT_SECONDS };
-  const keeper = new RulesKeeper({ flags, onChange() {} });
+  const keeper = new RulesKeeper({ flags, events: new EventLog(), onChange() {} });
   keeper.want(networkOf({ 4: NETWORKS[4] }, means === "nftables"), { subnets: { 4: SUBNETS[4] } });
   // The first resyncs are of the start; after a write there may be one more reading.
   await eventually(() => keeper.facts().looks > 500 && keeper.problems().length === 0, {

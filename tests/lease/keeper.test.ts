@@ -58,6 +58,7 @@ class FakeSource implements LeaseSource {
   }
 
   async announceReady() {}
+  onContact() {}
 
   close(): void {}
 

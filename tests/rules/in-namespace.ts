@@ -8,6 +8,7 @@ import { FAMILIES, type Family, type PerFamily } from "../../src/net/family.ts";
 import type { Prefix } from "../../src/net/prefix.ts";
 import { runCommand } from "../../src/rules/command.ts";
 import { type Host, thisHost } from "../../src/rules/host.ts";
+import { EventLog } from "../../src/status/event-log.ts";
 import type { RulesFacts } from "../../src/status/facts.ts";
 import { Netns } from "../support/netns.ts";
 import { TemporaryFolder } from "../support/temp.ts";
@@ -85,6 +86,7 @@ export interface Wanted {
 export class TestKeeper {
   readonly keeper: RulesKeeper;
   readonly means: Means;
+  readonly events = new EventLog();
   readonly #wanted: Wanted;
   changes = 0;
 
@@ -95,6 +97,7 @@ export class TestKeeper {
     const programs = (name: string) => means === "nftables" || name.includes(`-${means}`);
     this.keeper = new RulesKeeper({
       flags: { ipMasq, ipMasqRandomFully: randomFully, forwardRules: forward, rulesResyncSeconds: resyncSeconds },
+      events: this.events,
       onChange: () => this.changes++,
       host: wanted.host ?? on.host(programs),
     });
