@@ -69,6 +69,7 @@ const agent: Tree = {
   securityContext: restricted(["NET_ADMIN", "NET_RAW"]),
   volumeMounts: [
     { name: "run", mountPath: "/run/flannel" },
+    { name: "run-tartan", mountPath: "/run/tartan" },
     { name: "flannel-cfg", mountPath: "/etc/kube-flannel/" },
     { name: "xtables-lock", mountPath: "/run/xtables.lock" },
     installsConf([{ name: "cni", mountPath: "/etc/cni/net.d" }]),
@@ -96,6 +97,8 @@ const pod: Tree = {
   containers: [agent],
   volumes: [
     hostPath("run", "/run/flannel", "DirectoryOrCreate"),
+    // The agent's socket, where `tartan` finds it on the host.
+    hostPath("run-tartan", "/run/tartan", "DirectoryOrCreate"),
     hostPath("cni-plugin", text("%s", "flannel.cniBinDir"), "DirectoryOrCreate"),
     hostPath("host", "/", "Directory"),
     installsConf([hostPath("cni", text("%s", "flannel.cniConfDir"), "DirectoryOrCreate")]),

@@ -64,6 +64,10 @@ export async function runAgent(
   const listeners: Listener[] = [];
   if (flags.healthz !== undefined) listeners.push(listen(flags.healthz, healthApp(facts).fetch, "--healthz-port"));
   for (const address of flags.debugAddresses) listeners.push(listen(address, debugApp(facts).fetch, "--debug-addr"));
+  if (flags.debugSocket !== undefined) {
+    const address = { kind: "unix", path: flags.debugSocket } as const;
+    listeners.push(listen(address, debugApp(facts).fetch, "--debug-socket", "owner"));
+  }
   node.start();
 
   const code = await ended;

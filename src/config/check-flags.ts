@@ -68,6 +68,8 @@ function listenProblems({ values }: ParsedFlags): string[] {
   const listeners: { flag: string; address: ListenAddress }[] = [];
   const { "healthz-ip": host, "healthz-port": port } = values;
   if (port > 0) listeners.push({ flag: "--healthz-port", address: { kind: "tcp", host, port } });
+  const socket = values["debug-socket"];
+  if (socket !== "off") listeners.push({ flag: "--debug-socket", address: { kind: "unix", path: socket } });
   const problems: string[] = [];
   for (const address of addresses) {
     if (address === "off") {

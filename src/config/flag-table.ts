@@ -12,6 +12,7 @@ import {
   PATH,
   REGEX,
   SECRET,
+  SOCKET,
   text,
 } from "./flag-values.ts";
 
@@ -172,7 +173,13 @@ export const FLAGS = {
     type: LISTEN,
     default: "127.0.0.1:8285",
     repeatable: true,
-    usage: "where /healthz, /readyz and /debug/state listen: HOST:PORT, [IPv6]:PORT, unix:/PATH, or off",
+    usage: "where /healthz, /readyz and /debug/… are to be read: HOST:PORT, [IPv6]:PORT, unix:/PATH, or off",
+  },
+  "debug-socket": {
+    group: "Health and state",
+    type: SOCKET,
+    default: "/run/tartan/debug.sock",
+    usage: "unix socket that takes commands beside what --debug-addr tells; for root alone; or off",
   },
   "set-node-network-unavailable": {
     group: "Health and state",

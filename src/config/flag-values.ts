@@ -102,6 +102,16 @@ export const LISTEN: FlagType<ListenAddress | "off"> = {
   ),
 };
 
+/** The path of a unix socket, or `off`. */
+export const SOCKET: FlagType<string> = {
+  label: "PATH|off",
+  mayBeEmpty: true,
+  schema: parsed(
+    (text) => (text === "off" || parseListenAddress(`unix:${text}`) !== undefined ? text : undefined),
+    "an absolute path of at most 107 bytes or off",
+  ),
+};
+
 /** The pattern's text, after a trial compilation. */
 export const REGEX: FlagType<string> = {
   label: "REGEX",

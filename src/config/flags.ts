@@ -41,6 +41,8 @@ export interface AgentFlags {
   readonly healthz?: TcpAddress;
   /** empty for `off` */
   readonly debugAddresses: readonly ListenAddress[];
+  /** unix socket on which commands are taken; undefined for `off` */
+  readonly debugSocket?: string;
   readonly logFormat: "text" | "json";
   readonly verbosity: number;
   /** seconds between full reconciles, 0 for none */
@@ -116,6 +118,7 @@ function agentFlags(values: FlagValues): AgentFlags {
     vxlanTxChecksum: values["vxlan-tx-checksum"],
     ...(port === 0 ? {} : { healthz: { kind: "tcp", host: values["healthz-ip"], port } as const }),
     debugAddresses: values["debug-addr"].filter((address) => address !== "off"),
+    ...(values["debug-socket"] === "off" ? {} : { debugSocket: values["debug-socket"] }),
     logFormat: values["log-format"],
     verbosity: values.v,
     resyncSeconds: values.resync,

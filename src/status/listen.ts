@@ -1,8 +1,8 @@
-import { statSync, unlinkSync } from "node:fs";
 import { backoffDelay, sleep } from "../base/backoff.ts";
 import { describeError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import { formatListenAddress, type ListenAddress } from "../config/listen-address.ts";
+import { type SocketAccess, serveSocket } from "./unix-socket.ts";
 
 const log = logger("http");
 
@@ -17,14 +17,15 @@ type Fetch = (request: Request) => Response | Promise<Response>;
  * Serves HTTP at an address. While the address is taken (by the agent that this one replaces, which is about to end) it
  * is tried again: the data path does not wait for it.
  * @param flag named in messages
+ * @param access of a unix socket
  */
-export function listen(address: ListenAddress, fetch: Fetch, flag: string): Listener {
+export function listen(address: ListenAddress, fetch: Fetch, flag: string, access: SocketAccess = "umask"): Listener {
   const stopping = new AbortController();
-  let server: Bun.Server<undefined> | undefined;
+  let end: (() => Promise<void>) | undefined;
   const run = async (): Promise<void> => {
     for (let attempt = 1; !stopping.signal.aborted; attempt++) {
       try {
-        server = serve(address, fetch);
+        end = await serve(address, fetch, access);
         log.info("listening on {address}", { address: formatListenAddress(address) });
         return;
       } catch (error) {
@@ -44,22 +45,14 @@ export function listen(address: ListenAddress, fetch: Fetch, flag: string): List
     async stop() {
       stopping.abort();
       await running;
-      await server?.stop(true);
-      if (address.kind === "unix" && server !== undefined) removeSocket(address.path);
+      await end?.();
     },
   };
 }
 
-function serve(address: ListenAddress, fetch: Fetch): Bun.Server<undefined> {
-  if (address.kind === "tcp") return Bun.serve({ hostname: address.host, port: address.port, fetch });
-  // A socket that a killed agent left behind would be in the way.
-  removeSocket(address.path);
-  return Bun.serve({ unix: address.path, fetch });
-}
-
-function removeSocket(path: string): void {
-  const found = statSync(path, { throwIfNoEntry: false });
-  if (found === undefined) return;
-  if (!found.isSocket()) throw new Error(`${path} is there and is no socket`);
-  unlinkSync(path);
+/** @returns what ends it */
+async function serve(address: ListenAddress, fetch: Fetch, access: SocketAccess): Promise<() => Promise<void>> {
+  if (address.kind === "unix") return serveSocket(address.path, fetch, access);
+  const server = Bun.serve({ hostname: address.host, port: address.port, fetch });
+  return () => server.stop(true);
 }

@@ -111,6 +111,7 @@ describeWithContainerd("the image in containerd", () => {
         bind(at("net-conf.json"), "/etc/kube-flannel/net-conf.json", "ro"),
         ...[IMAGE, name, "/opt/bin/flanneld", "--lease-store=/var/lib/tartan/leases.db", "--iface=eth0", "--ip-masq"],
         "--debug-addr=unix:/run/flannel/agent.sock",
+        "--debug-socket=/run/flannel/debug.sock",
       );
       const log = Promise.all([agent.stdout.text(), agent.stderr.text()]);
       try {

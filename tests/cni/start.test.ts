@@ -97,7 +97,7 @@ describeInNamespaces("shared libraries", () => {
       `--net-config-path=${folder.at("net-conf.json")}`,
       `--subnet-file=${folder.at("subnet.env")}`,
     ];
-    const child = ns.spawn([executable(), ...files, "--debug-addr=off"], {
+    const child = ns.spawn([executable(), ...files, "--debug-addr=off", "--debug-socket=off"], {
       env: { LD_DEBUG: "files" },
       stdout: "ignore",
       stderr: Bun.file(folder.at("stderr")),

@@ -1,6 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { envNameOf, FLAG_NAMES } from "../../src/config/flag-table.ts";
+import { DEBUG_ADDRESS, DEBUG_SOCKET } from "../../src/api/commands.ts";
+import { envNameOf, FLAG_NAMES, FLAGS } from "../../src/config/flag-table.ts";
+import { parseAgentFlags } from "../../src/config/flags.ts";
 import { parseGoBool, parseGoInt } from "../../src/config/go-values.ts";
 import { flagHelp, flagReferenceMarkdown } from "../../src/config/help.ts";
 import { compileInterfaceRegex, PatternError } from "../../src/config/iface-regex.ts";
@@ -177,4 +179,12 @@ test("help and reference name every flag, its variable and what is not available
     .split("\n")
     .map((line) => line.replaceAll("\\|", "").split("|").length);
   expect(new Set(columns)).toEqual(new Set([7]));
+});
+
+test("the agent listens where its clients look for it, and on no socket if told so", () => {
+  expect(FLAGS["debug-addr"].default).toBe(DEBUG_ADDRESS);
+  expect(FLAGS["debug-socket"].default).toBe(DEBUG_SOCKET);
+  expect(parseAgentFlags(["--lease-store=/x", "--debug-socket=off"], {}).debugSocket).toBeUndefined();
+  const relative = () => parseAgentFlags(["--debug-socket=x.sock"], {});
+  expect(relative).toThrow('--debug-socket must be an absolute path of at most 107 bytes or off, not "x.sock"');
 });

@@ -36,6 +36,7 @@ const DEFAULTS: AgentFlags = {
   ipBlackholeRoute: false,
   vxlanTxChecksum: "auto",
   debugAddresses: [{ kind: "tcp", host: "127.0.0.1", port: 8285 }],
+  debugSocket: "/run/tartan/debug.sock",
   logFormat: "text",
   verbosity: 0,
   resyncSeconds: 60,
@@ -77,7 +78,16 @@ test("the table has every flag of flanneld with its default", () => {
     log_backtrace_at: undefined,
   };
   const cni = ["cni-conf-file", "cni-conf-source"];
-  const ours = ["lease-store", ...cni, "debug-addr", "log-format", "resync", "vxlan-tx-checksum", "help"];
+  const ours = [
+    "lease-store",
+    ...cni,
+    "debug-addr",
+    "debug-socket",
+    "log-format",
+    "resync",
+    "vxlan-tx-checksum",
+    "help",
+  ];
   const table = Object.fromEntries(FLAG_NAMES.map((name) => [name, flagSpec(name).default]));
   for (const name of ours) delete table[name];
   expect(table).toEqual(flanneld);
@@ -125,6 +135,7 @@ describe("accepted", () => {
     [["--healthz-ip=::1", "--healthz-port=1"], { healthz: { kind: "tcp", host: "::1", port: 1 } }],
     [["--healthz-ip=::1"], {}],
     [["--debug-addr=off"], { debugAddresses: [] }],
+    [["--debug-socket=/x/y.sock"], { debugSocket: "/x/y.sock" }],
     [
       ["--debug-addr=[::1]:80", "--debug-addr=unix:/run/t.sock", "--debug-addr=localhost:0"],
       {
@@ -270,6 +281,10 @@ describe("impossible combinations", () => {
     [
       [STORE, "--healthz-port=8285"],
       "--healthz-port and --debug-addr can't both listen: 0.0.0.0:8285 and 127.0.0.1:8285 clash",
+    ],
+    [
+      [STORE, "--debug-addr=unix:/a", "--debug-socket=/a"],
+      "--debug-socket and --debug-addr can't both listen: unix:/a and unix:/a clash",
     ],
     [
       [STORE, "--debug-addr=unix:/a", "--debug-addr=unix:/a"],

@@ -279,6 +279,7 @@ describeInNamespaces("an agent in bad and good times", () => {
         "--iface=eth0",
         `--subnet-file=${join(folder.path, "one.env")}`,
         `--debug-addr=unix:${socket}`,
+        "--debug-socket=off",
       ],
       {
         stdin: "ignore",
@@ -309,6 +310,7 @@ describeInNamespaces("an agent in bad and good times", () => {
       "--iface=eth0",
       `--subnet-file=${folder.at("bare.env")}`,
       `--debug-addr=unix:${socket}`,
+      "--debug-socket=off",
     ];
     const child = ns.spawn(["unshare", "--mount", "sh", "-c", `${hide}; exec "$0" "$@"`, executable(), ...flags], {
       stdin: "ignore",

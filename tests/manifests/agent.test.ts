@@ -61,7 +61,7 @@ class ManifestAgent implements AsyncDisposable {
       return flagSpec(flag).notYet === undefined;
     });
     const agent = new ManifestAgent((folder) => {
-      for (const name of ["run", "net.d", "config"]) mkdirSync(folder.at(name));
+      for (const name of ["run", "run-tartan", "net.d", "config"]) mkdirSync(folder.at(name));
       writeFileSync(folder.at("xtables.lock"), "");
       return startContainer(ns, folder, {
         command: [...container.command, ...args],
@@ -71,6 +71,7 @@ class ManifestAgent implements AsyncDisposable {
           "/opt/bin/flanneld": executable(),
           "/var/run/secrets/kubernetes.io/serviceaccount": account,
           "/run/flannel": folder.at("run"),
+          "/run/tartan": folder.at("run-tartan"),
           "/run/xtables.lock": folder.at("xtables.lock"),
           "/etc/kube-flannel": folder.at("config"),
           "/etc/cni/net.d": folder.at("net.d"),

@@ -68,7 +68,7 @@ export type ReadinessAnswer = v.InferOutput<typeof ReadinessBody> & { readonly s
 
 export interface AgentOptions {
   readonly ns: Netns;
-  /** for the files that are this agent's own: subnet.env, its debug socket */
+  /** for the files that are this agent's own: subnet.env, its sockets */
   readonly folder: string;
   readonly name: string;
   /** the embedded store, which other agents may share */
@@ -110,6 +110,11 @@ export class TestAgent {
     return join(this.#options.folder, `${this.#options.name}.sock`);
   }
 
+  /** On which it takes commands. */
+  get debugSocket(): string {
+    return join(this.#options.folder, `${this.#options.name}.debug.sock`);
+  }
+
   /** All that it has logged since it was first started. */
   get log(): string {
     return this.#log;
@@ -134,6 +139,7 @@ export class TestAgent {
       `--subnet-file=${this.subnetFile}`,
       ...iface,
       `--debug-addr=unix:${this.#socket}`,
+      `--debug-socket=${this.debugSocket}`,
       ...this.flags,
     ];
     const env = { PATH: process.env["PATH"] ?? "", NODE_NAME: name, ...environment };

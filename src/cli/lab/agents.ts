@@ -36,6 +36,7 @@ function agentCommand(node: LabNode, plan: LabPlan): string[] {
     "--iface=eth0",
     "--ip-masq",
     `--debug-addr=unix:${node.debugSocket}`,
+    `--debug-socket=${node.commandSocket}`,
   ]);
 }
 

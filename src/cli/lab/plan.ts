@@ -55,6 +55,8 @@ export interface LabNode extends LabHost {
   readonly subnetFile: string;
   readonly cni: CniPlan;
   readonly debugSocket: string;
+  /** on which its agent takes commands */
+  readonly commandSocket: string;
   readonly logFile: string;
 }
 
@@ -110,6 +112,7 @@ export function planLab(id: string, { nodes, lease, family, rules }: LabShape): 
         subnetFile,
         cni: planCni(id, name, subnetFile),
         debugSocket: labPath(id, `${name}.sock`),
+        commandSocket: labPath(id, `${name}.debug.sock`),
         logFile: labPath(id, `${name}.log`),
       };
     }),
