@@ -1,6 +1,7 @@
 import { Database } from "bun:sqlite";
 import { join } from "node:path";
 import * as v from "valibot";
+import { type Event, type EventKind, EventList } from "../../src/api/events.ts";
 import { executable } from "./executable.ts";
 import type { Netns } from "./netns.ts";
 import { eventually } from "./wait.ts";
@@ -179,6 +180,18 @@ export class TestAgent {
 
   async state(): Promise<AgentState> {
     return v.parse(StateBody, await (await this.fetch("/debug/state")).json());
+  }
+
+  /** The events that it still has, of these kinds if any are given, the oldest first. */
+  async events(...kinds: readonly EventKind[]): Promise<Event[]> {
+    const query = kinds.length === 0 ? "" : `&kind=${kinds.join(",")}`;
+    const body = await (await this.fetch(`/debug/events?limit=1000${query}`)).json();
+    return v.parse(EventList, body).items.filter(({ kind }) => kinds.length === 0 || kinds.includes(kind));
+  }
+
+  /** Asks for something by the socket on which it takes commands. */
+  command(path: string, init: RequestInit): Promise<Response> {
+    return fetch(`http://agent${path}`, { ...init, unix: this.debugSocket });
   }
 
   /** Its own lease. @throws Error if it has none */
