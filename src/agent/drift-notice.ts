@@ -1,3 +1,4 @@
+import { formatCount } from "../base/count.ts";
 import type { EventLog } from "../status/event-log.ts";
 
 /** Of more changes at once only the number is told. */
@@ -36,7 +37,7 @@ export class DriftNotice {
     if (this.#changes.size === 0) return;
     const more = this.#changes.size - MOST;
     const first = [...this.#changes].slice(0, MOST).join(", ");
-    const message = more > 0 ? `${first} and ${more.toLocaleString("en")} more` : first;
+    const message = more > 0 ? `${first} and ${formatCount(more)} more` : first;
     this.#events.add({ kind: "driftFound", level: "warning", message, cause: "the kernel's notifications" });
     this.#told = true;
   }

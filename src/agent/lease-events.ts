@@ -1,3 +1,4 @@
+import { formatCount } from "../base/count.ts";
 import { leaseChanges } from "../lease/changes.ts";
 import type { Lease, Snapshot } from "../lease/lease.ts";
 import { ownerOf, samePublished } from "../lease/ownership.ts";
@@ -47,9 +48,7 @@ export function changesAsEvents(before: readonly Lease[], after: readonly Lease[
   const removed = [...old.values()];
   if (added.length + changed.length + removed.length > MOST) {
     const numbers = Object.entries({ added: added.length, changed: changed.length, removed: removed.length });
-    const told = numbers
-      .filter(([, number]) => number > 0)
-      .map(([what, number]) => `${number.toLocaleString("en")} ${what}`);
+    const told = numbers.filter(([, number]) => number > 0).map(([what, number]) => `${formatCount(number)} ${what}`);
     return [{ kind: "leasesChanged", message: `${told.join(", ")}; there are ${count(after.length)}` }];
   }
   return [
@@ -68,7 +67,7 @@ export function changesAsEvents(before: readonly Lease[], after: readonly Lease[
 }
 
 function count(leases: number): string {
-  return `${leases.toLocaleString("en")} ${leases === 1 ? "lease" : "leases"}`;
+  return `${formatCount(leases)} ${leases === 1 ? "lease" : "leases"}`;
 }
 
 function about({ node, key }: Lease): { node: string } {
