@@ -92,9 +92,10 @@ describeInNamespaces("drift in a running overlay", () => {
   test("a device that can be mended keeps its index", async () => {
     const before = await deviceIndex();
     await ns.exec(["sh", "-c", "ip link set flannel.1 down mtu 1300 address 02:00:00:00:00:55"]);
-    await eventually(async () => (await ns.exec(["ip", "link", "show", "flannel.1"])).includes("mtu 1450"), {
+    // Its parts come back one after the other.
+    await eventually(async () => /,UP.* mtu 1450 /.test(await ns.exec(["ip", "link", "show", "flannel.1"])), {
       within: REPAIR_MS,
-      what: "the MTU is back",
+      what: "the MTU is back, and the device is up",
     });
     expect(await deviceIndex()).toBe(before);
   });
