@@ -11,6 +11,8 @@ const log = logger("kernel");
 
 /** Of more failures at once only the number is told. */
 const MOST_FAILURES = 5;
+/** Of more causes the first are told. */
+const MOST_CAUSES = 3;
 
 /** Remembers what the reconciles did, for the state, the events and the log. */
 export class ReconcileRecord {
@@ -68,11 +70,12 @@ export class ReconcileRecord {
       const done = Object.fromEntries(report.done);
       this.#lastApply = { at: Date.now(), durationMs: report.durationMs, cause, done, failures };
     }
-    if (report.done.size > 0) this.#tellDone(report, cause, drift);
+    const inShort = causes.length > MOST_CAUSES ? `${causes.slice(0, MOST_CAUSES).join(", ")} and more` : cause;
+    if (report.done.size > 0) this.#tellDone(report, inShort, drift);
     this.#notice.clear();
     this.#tellFailures(
       failures.filter(({ message }) => !known.has(message)),
-      cause,
+      inShort,
     );
   }
 

@@ -47,7 +47,10 @@ export const Event = v.object({
   node: v.pipe(v.nullable(v.string()), v.description("the node or the lease that it is about")),
   cause: v.nullable(v.string()),
   durationMs: v.nullable(Duration),
-  times: v.pipe(Count, v.description("1, and one more each time that the same happened within ten seconds of it")),
+  times: v.pipe(
+    Count,
+    v.description("1, and one more each time that the same came again, once it had come thrice within ten seconds"),
+  ),
 });
 export type Event = v.InferOutput<typeof Event>;
 

@@ -12,21 +12,22 @@ export interface NewEvent {
 }
 
 const CAPACITY = 1000;
-/** What happens again within this time of the first is counted there. */
+/** Of what happens more often than so within so many milliseconds, the rest is counted at the last of these. */
+const SAME_MOST = 3;
 const SAME_MS = 10_000;
 
 /**
  * Remembers the last things that happened, for `/debug/events`. A storm, as when another program undoes our work ten times
- * a second, does not wash the rest out: what happens again is counted, and when there is no room left, the kind of which
- * there are the most gives way.
+ * a second, does not wash the rest out: what happens again and again is only counted, and when there is no room left, the
+ * kind of which there are the most gives way.
  */
 export class EventLog {
   readonly #capacity: number;
   /** by id, so the oldest first */
   readonly #events = new Map<number, Event>();
   readonly #counts = new Map<EventKind, number>();
-  /** the last event with that kind, node and message, and until when another one is counted there */
-  readonly #same = new Map<string, { readonly id: number; readonly until: number }>();
+  /** by kind, node and message: the last event, how many there were of late, and until when that is */
+  readonly #same = new Map<string, { readonly id: number; readonly count: number; readonly until: number }>();
   readonly #listeners = new Set<(event: Event) => void>();
   readonly #now: () => number;
   #next = 1;
@@ -40,9 +41,10 @@ export class EventLog {
   add({ kind, message, level = "info", node, cause, durationMs }: NewEvent): void {
     const now = this.#now();
     const name = nameOf(kind, node, message);
-    const same = this.#same.get(name);
-    const before = same && now < same.until ? this.#events.get(same.id) : undefined;
-    if (before !== undefined) {
+    const known = this.#same.get(name);
+    const same = known !== undefined && now < known.until ? known : { id: 0, count: 0, until: now + SAME_MS };
+    const before = this.#events.get(same.id);
+    if (before !== undefined && same.count >= SAME_MOST) {
       this.#events.set(before.id, { ...before, times: before.times + 1 });
       return;
     }
@@ -59,7 +61,7 @@ export class EventLog {
     };
     this.#events.set(event.id, event);
     this.#counts.set(kind, (this.#counts.get(kind) ?? 0) + 1);
-    this.#same.set(name, { id: event.id, until: now + SAME_MS });
+    this.#same.set(name, { id: event.id, count: same.count + 1, until: same.until });
     if (this.#events.size > this.#capacity) this.#makeRoom();
     for (const listener of this.#listeners) listener(event);
   }
@@ -70,7 +72,7 @@ export class EventLog {
   }
 
   /**
-   * @param listener called for each event from now on, before `add` returns, but not when one is counted again
+   * @param listener called for each event from now on, before `add` returns, but not for those that are only counted
    * @returns ends that
    */
   subscribe(listener: (event: Event) => void): () => void {

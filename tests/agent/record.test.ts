@@ -76,11 +76,9 @@ test("a drift that only reading all showed; what turns out to be nothing is none
 test("what is wanted now and was not before is no drift", () => {
   const { record, told } = settled();
   record.begin();
-  record.add(["leases changed"], desired(), true, report());
-  expect(told()).toEqual([]);
-  record.begin();
-  record.add(["leases changed"], desired(), true, report({ done: new Map([["neighbour-replace", 2]]) }));
-  expect(told()).toMatchObject([{ kind: "programmed", message: "2 neighbour-replace", cause: "leases changed" }]);
+  record.add(["own lease", "leases changed", "start", "resync"], desired(), true, report());
+  const cause = "own lease, leases changed, start and more";
+  expect(told()).toMatchObject([{ kind: "programmed", message: "1 route-replace", cause }]);
 });
 
 test("each new failure is told once, of many the first", () => {
