@@ -8,6 +8,7 @@ import { type Listener, listen } from "../status/listen.ts";
 import { debugApp, healthApp } from "../status/server.ts";
 import { CniConfKeeper } from "./cni-conf-keeper.ts";
 import { Node } from "./node.ts";
+import { Prober } from "./prober.ts";
 import { openLeaseSource } from "./sources.ts";
 
 const log = logger("agent");
@@ -40,6 +41,7 @@ export async function runAgent(
   const nodeName = environment["NODE_NAME"];
   const notify = serviceNotifier(environment["NOTIFY_SOCKET"]);
   const cniConf = flags.cniConf && new CniConfKeeper(flags.cniConf);
+  const prober = flags.probeSeconds > 0 ? new Prober({ seconds: flags.probeSeconds, onNews: (news) => events.add(news) }) : undefined;
   const node = new Node({
     flags,
     source,
@@ -55,12 +57,17 @@ export async function runAgent(
       });
       end(1);
     },
+    onProgrammed: (plan) => prober?.want(plan),
     onReady: () => {
       cniConf?.start();
       notify("READY=1");
     },
   });
-  const facts = () => ({ ...node.facts(), ...(cniConf === undefined ? {} : { cniConf: cniConf.facts() }) });
+  const facts = () => ({
+    ...node.facts(),
+    ...(cniConf === undefined ? {} : { cniConf: cniConf.facts() }),
+    ...(prober === undefined ? {} : { probes: prober.facts() }),
+  });
   const listeners: Listener[] = [];
   if (flags.healthz !== undefined) listeners.push(listen(flags.healthz, healthApp(facts).fetch, "--healthz-port"));
   for (const address of flags.debugAddresses) listeners.push(listen(address, debugApp(facts).fetch, "--debug-addr"));
@@ -73,6 +80,7 @@ export async function runAgent(
   const code = await ended;
   notify("STOPPING=1");
   cniConf?.stop();
+  prober?.stop();
   const stopped = Promise.all([node.stop(), ...listeners.map((listener) => listener.stop())]);
   const late = Symbol("late");
   const result = await Promise.race([stopped, new Promise((resolve) => setTimeout(resolve, STOP_MS, late))]);

@@ -35,6 +35,8 @@ export interface NodeOptions {
   readonly events: EventLog;
   /** the lease is lost for good */
   onFatal(error: Error): void;
+  /** the kernel was told of these peers, again after each change */
+  onProgrammed(plan: Plan): void;
   /** each time that the node becomes ready */
   onReady(): void;
 }
@@ -227,6 +229,7 @@ export class Node implements AgentControl {
     const prune = this.#pruneHold.mayPrune(own.createdAt);
     this.#record.begin();
     this.#record.add(causes, desired, prune, await kernel.reconcile(desired, { prune }, delta));
+    if (this.#planned !== undefined) this.#options.onProgrammed(this.#planned);
     if (desired.devices.length === 0) return;
     try {
       const { flags } = this.#options;

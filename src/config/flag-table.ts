@@ -181,6 +181,12 @@ export const FLAGS = {
     default: "/run/tartan/debug.sock",
     usage: "unix socket that takes commands beside what --debug-addr tells; for root alone; or off",
   },
+  "probe-interval": {
+    group: "Health and state",
+    type: int(0, 3600),
+    default: "10",
+    usage: "seconds between rounds of probes to the other nodes; 0 turns them off",
+  },
   "set-node-network-unavailable": {
     group: "Health and state",
     type: BOOL,

@@ -43,6 +43,8 @@ export interface AgentFlags {
   readonly debugAddresses: readonly ListenAddress[];
   /** unix socket on which commands are taken; undefined for `off` */
   readonly debugSocket?: string;
+  /** seconds between rounds of probes to the peers, 0 for none */
+  readonly probeSeconds: number;
   readonly logFormat: "text" | "json";
   readonly verbosity: number;
   /** seconds between full reconciles, 0 for none */
@@ -119,6 +121,7 @@ function agentFlags(values: FlagValues): AgentFlags {
     ...(port === 0 ? {} : { healthz: { kind: "tcp", host: values["healthz-ip"], port } as const }),
     debugAddresses: values["debug-addr"].filter((address) => address !== "off"),
     ...(values["debug-socket"] === "off" ? {} : { debugSocket: values["debug-socket"] }),
+    probeSeconds: values["probe-interval"],
     logFormat: values["log-format"],
     verbosity: values.v,
     resyncSeconds: values.resync,

@@ -13,7 +13,7 @@ import { routeProtocol } from "./route-protocol.ts";
 import type { TxChecksum } from "./tx-checksum.ts";
 
 /** Bytes that the encapsulation takes from each packet: inner Ethernet 14, VXLAN 8, UDP 8, outer IP 20 or 40. */
-const OVERHEAD: Readonly<Record<Family, number>> = { 4: 50, 6: 70 };
+export const OVERHEAD: Readonly<Record<Family, number>> = { 4: 50, 6: 70 };
 
 /** flannel's device names. */
 export function vxlanDeviceName(family: Family, vni: number): string {

@@ -16,6 +16,7 @@ export const MSG_DONTWAIT = 0x40;
 
 // asm-generic/socket.h
 export const SOL_SOCKET = 1;
+export const SO_ATTACH_FILTER = 26;
 export const SO_SNDBUFFORCE = 32;
 export const SO_RCVBUFFORCE = 33;
 
@@ -132,5 +133,19 @@ export const ETH_P_ALL = 0x0003;
 
 // linux/in.h
 export const IPPROTO_IP = 0;
+export const IPPROTO_ICMP = 1;
 export const IPPROTO_IPV6 = 41;
+export const IPPROTO_ICMPV6 = 58;
 export const IPPROTO_RAW = 255;
+export const IP_MTU_DISCOVER = 10;
+/** the don't-fragment bit is set, and what was learned of the path's MTU does not count */
+export const IP_PMTUDISC_PROBE = 3;
+
+// linux/in6.h
+export const IPV6_MTU_DISCOVER = 23;
+export const IPV6_DONTFRAG = 62;
+
+// linux/icmp.h, linux/icmpv6.h
+export const SOL_RAW = 255;
+export const ICMP_FILTER = 1;
+export const ICMP6_FILTER = 1;

@@ -8,6 +8,7 @@ export const libc = lazyLibrary("libc.so.6", "libc6", {
   ioctl: { args: ["i32", "usize", "ptr"], returns: "i32" },
   flock: { args: ["i32", "i32"], returns: "i32" },
   bind: { args: ["i32", "ptr", "u32"], returns: "i32" },
+  clock_gettime: { args: ["i32", "ptr"], returns: "i32" },
   getsockopt: { args: ["i32", "i32", "i32", "ptr", "ptr"], returns: "i32" },
   recv: { args: ["i32", "ptr", "usize", "i32"], returns: "i32" },
   setsockopt: { args: ["i32", "i32", "i32", "ptr", "u32"], returns: "i32" },

@@ -6,7 +6,8 @@ import type { Actual } from "../kernel/mirror.ts";
 import type { Operation } from "../kernel/operations.ts";
 import type { Lease, Snapshot } from "../lease/lease.ts";
 import type { SourceContact } from "../lease/source.ts";
-import type { PerFamily } from "../net/family.ts";
+import type { Family, PerFamily } from "../net/family.ts";
+import type { PeerFacts, Trouble } from "../probe/engine.ts";
 import type { Deviations } from "../rules/compare.ts";
 import type { EventLog } from "./event-log.ts";
 
@@ -43,8 +44,21 @@ export interface Facts {
   /** undefined: somebody else gives the container runtime its CNI configuration */
   readonly cniConf?: CniConfFacts;
   readonly rules: RulesFacts;
+  /** undefined: they are off */
+  readonly probes?: ProbesFacts;
   readonly logLevel: LowestLevel;
   readonly events: EventLog;
+}
+
+/** How the peers answer. */
+export interface ProbesFacts {
+  readonly intervalMs: number;
+  /** why nothing is probed all the same */
+  readonly problem?: string;
+  /** a peer by its lease's key; undefined while it is not probed */
+  of(key: string, family: Family): PeerFacts | undefined;
+  /** the peers that are not reachable as they should be: how many of how many, and at most `most` of them */
+  troubled(most: number): { readonly total: number; readonly of: number; readonly first: readonly Trouble[] };
 }
 
 /** One thing that is not right, and where. */

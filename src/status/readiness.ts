@@ -1,4 +1,4 @@
-import type { Facts, Finding } from "./facts.ts";
+import type { Facts, Finding, ProbesFacts } from "./facts.ts";
 
 /** A turn of the loop that takes longer has got stuck: 5,000 peers take about a third of a second. */
 const STALL_MS = 30_000;
@@ -44,10 +44,20 @@ export function readiness(facts: Facts): Readiness {
     });
   }
   if (left.length > 10) warnings.push({ condition: "peers", message: `${left.length - 10} more leases are not right` });
+  warnings.push(...probeWarnings(facts.probes));
   for (const message of facts.rules.warnings) warnings.push({ condition: "rules", message });
   if (facts.cniConf?.problem !== undefined) warnings.push({ condition: "cni", message: facts.cniConf.problem });
   for (const message of facts.networkWarnings) warnings.push({ condition: "config", message });
   return { ready: facts.problems.length === 0, reasons: facts.problems, warnings };
+}
+
+function probeWarnings(probes: ProbesFacts | undefined): Finding[] {
+  if (probes === undefined) return [];
+  const { total, of, first } = probes.troubled(10);
+  const messages = first.map(({ key, node, why, fix }) => `peer ${node ?? key}: ${why}: ${fix}`);
+  if (total > 10) messages.push(`${total} of ${of} peers are not reachable as they should be, the others like these`);
+  if (probes.problem !== undefined) messages.push(probes.problem);
+  return messages.map((message) => ({ condition: "peers", message }));
 }
 
 /** Whether the loop turns. @returns what is wrong, or undefined */

@@ -1,0 +1,284 @@
+import type { Verdict } from "../api/peers.ts";
+import type { Address } from "../net/address.ts";
+import { FAMILIES, type Family, familiesOf, mapFamilies, type PerFamily } from "../net/family.ts";
+import type { Prefix } from "../net/prefix.ts";
+import { messageBytes, SMALL_BYTES } from "./echo.ts";
+import { type Path, Records, type RowFacts } from "./records.ts";
+import { Rota } from "./rota.ts";
+import { type Carrier, runRound, type Train } from "./round.ts";
+import { explain, verdictOf } from "./verdict.ts";
+
+/** Probes of a path whose last train had an answer, or that had none yet; and of one that was silent. */
+const TRAIN = 5;
+const SHORT_TRAIN = 2;
+
+/** Another node, as its lease has it. */
+export interface ProbePeer {
+  readonly key: string;
+  readonly node?: string;
+  /** the first address of each is the VTEP's */
+  readonly subnets: PerFamily<Prefix>;
+  readonly publicIPs: PerFamily<Address>;
+}
+
+/** This node's end of the overlay in one family. */
+export interface OwnEnd {
+  readonly device: string;
+  /** UDP, of VXLAN */
+  readonly port: number;
+  /** bytes, of the device */
+  readonly mtu: number;
+  /** bytes that the encapsulation adds to an IP packet */
+  readonly overhead: number;
+  readonly vtep: Address;
+  /** source of the encapsulated packets */
+  readonly local: Address;
+}
+
+export interface ProbeInput {
+  readonly peers: readonly ProbePeer[];
+  readonly own: PerFamily<OwnEnd>;
+  /** whether the kernel has been told of the peer */
+  isProgrammed(peer: ProbePeer, family: Family): boolean;
+}
+
+/** What is known of a peer in one family. */
+export interface PeerFacts extends RowFacts {
+  /** of a full-size IP packet through the overlay */
+  readonly fullBytes: number;
+}
+
+/** A peer's verdict became another one in these families. */
+export interface Change {
+  readonly peer: ProbePeer;
+  readonly families: readonly Family[];
+  readonly from: Verdict;
+  readonly to: Verdict;
+  readonly why?: string;
+  readonly fix?: string;
+}
+
+/** A peer that is not reachable as it should be. */
+export interface Trouble {
+  readonly key: string;
+  readonly node?: string;
+  readonly families: readonly Family[];
+  readonly verdict: Verdict;
+  readonly why: string;
+  readonly fix: string;
+}
+
+interface ProbeCarrier extends Carrier {
+  carries(family: Family, way: "overlay" | "underlay"): boolean;
+}
+
+/** Who is probed when, and what the probes said. It keeps no time: whoever has it asks for one round after the other. */
+export class ProbeEngine {
+  readonly #carrier: ProbeCarrier;
+  readonly #rota: Rota;
+  readonly #records: PerFamily<Records> = {};
+  /** by row */
+  #peers: (ProbePeer | undefined)[] = [];
+  readonly #rows = new Map<string, number>();
+  #free: number[] = [];
+  #input: ProbeInput | undefined;
+
+  constructor(carrier: ProbeCarrier, random?: () => number) {
+    this.#carrier = carrier;
+    this.#rota = new Rota(random);
+  }
+
+  /** Takes over who the peers are now. Not during a round. */
+  setPeers(input: ProbeInput): void {
+    if (input === this.#input) return;
+    this.#input = input;
+    const gone = new Set(this.#rows.keys());
+    const programmed = input.peers.filter((peer) => this.#familiesFor(peer).length > 0);
+    for (const family of familiesOf(input.own)) {
+      this.#records[family] ??= new Records();
+      this.#records[family].reserve(Math.max(programmed.length, this.#peers.length));
+    }
+    for (const peer of programmed) if (this.#isKnown(peer)) gone.delete(peer.key);
+    for (const key of gone) this.#remove(key);
+    if (gone.size > 0) this.#rota.retain((row) => this.#peers[row] !== undefined);
+    for (const peer of programmed) if (!this.#rows.has(peer.key)) this.#add(peer);
+  }
+
+  /** One round: at most 64 peers. @returns what changed; nothing if the signal ended it */
+  async round(signal: AbortSignal): Promise<Change[]> {
+    const turns = this.#rota.next(new Set(this.#troubledRows()));
+    const trains = turns.flatMap((row) => this.#trainsOf(row));
+    await runRound(
+      trains,
+      this.#carrier,
+      ({ row, family, path }, rtt) => {
+        if (path !== "fullSize") this.#records[family]?.record(row, path, rtt, Date.now());
+      },
+      signal,
+    );
+    if (signal.aborted) return [];
+    return this.#settle(trains);
+  }
+
+  /** What is known of a peer in a family; undefined while it is not probed. */
+  facts(key: string, family: Family): PeerFacts | undefined {
+    const row = this.#rows.get(key);
+    const peer = row === undefined ? undefined : this.#peers[row];
+    if (row === undefined || peer === undefined || !this.#familiesFor(peer).includes(family)) return undefined;
+    const facts = this.#records[family]?.facts(row);
+    return facts && { ...facts, fullBytes: this.#input?.own[family]?.mtu ?? 0 };
+  }
+
+  /** The peers that are not reachable as they should be: how many, and the first of them in the order of their keys. */
+  troubled(most: number): { total: number; first: Trouble[] } {
+    const rows = this.#troubledRows();
+    const peers = rows.flatMap((row) => this.#peers[row] ?? []).toSorted((a, b) => (a.key < b.key ? -1 : 1));
+    const first = peers.slice(0, most).flatMap((peer) => this.#troublesOf(peer));
+    return { total: rows.length, first };
+  }
+
+  /** How many peers are probed. */
+  get size(): number {
+    return this.#rows.size;
+  }
+
+  #troublesOf(peer: ProbePeer): Trouble[] {
+    const { key, node } = peer;
+    const row = this.#rows.get(key) ?? 0;
+    const byVerdict = Map.groupBy(this.#familiesFor(peer), (family) => this.#verdict(row, family));
+    return [...byVerdict].flatMap(([verdict, families]) => {
+      const words = this.#explain(peer, row, families, verdict);
+      return words === undefined ? [] : [{ key, ...(node === undefined ? {} : { node }), families, verdict, ...words }];
+    });
+  }
+
+  #isKnown(peer: ProbePeer): boolean {
+    const row = this.#rows.get(peer.key);
+    const known = row === undefined ? undefined : this.#peers[row];
+    if (row === undefined || known === undefined) return false;
+    if (known !== peer && !isSameNode(known, peer)) return false;
+    this.#peers[row] = peer;
+    return true;
+  }
+
+  #add(peer: ProbePeer): void {
+    const row = this.#free.pop() ?? this.#peers.length;
+    this.#peers[row] = peer;
+    this.#rows.set(peer.key, row);
+    for (const family of familiesOf(this.#records)) this.#records[family]?.clear(row);
+    this.#rota.add(row);
+  }
+
+  #remove(key: string): void {
+    const row = this.#rows.get(key);
+    if (row === undefined) return;
+    this.#rows.delete(key);
+    this.#peers[row] = undefined;
+    this.#free.push(row);
+  }
+
+  /** The families in which a peer is probed. */
+  #familiesFor(peer: ProbePeer): Family[] {
+    const input = this.#input;
+    return FAMILIES.filter((family) => input?.own[family] !== undefined && input.isProgrammed(peer, family));
+  }
+
+  #verdict(row: number, family: Family): Verdict {
+    return this.#records[family]?.verdict(row) ?? "unknown";
+  }
+
+  #troubledRows(): number[] {
+    const families = familiesOf(this.#records);
+    const rows: number[] = [];
+    for (const row of this.#rows.values()) {
+      if (families.some((family) => isTrouble(this.#verdict(row, family)))) rows.push(row);
+    }
+    return rows;
+  }
+
+  #trainsOf(row: number): Train[] {
+    const peer = this.#peers[row];
+    if (peer === undefined) return [];
+    return this.#familiesFor(peer).flatMap((family) => {
+      const own = this.#input?.own[family];
+      const vtep = peer.subnets[family]?.address;
+      const publicIP = peer.publicIPs[family];
+      const records = this.#records[family];
+      if (own === undefined || vtep === undefined || publicIP === undefined || records === undefined) return [];
+      const train = (path: Path, target: Address, bytes: number): Train => {
+        const most = records.state(row, path) === "silent" ? SHORT_TRAIN : TRAIN;
+        return { row, family, path, target, bytes, most, sent: 0, answered: 0 };
+      };
+      const trains: Train[] = [];
+      if (this.#carrier.carries(family, "overlay")) {
+        const small = train("overlay", vtep, SMALL_BYTES);
+        // With each turn, for it costs little, and a small packet says nothing of a large one; but only where that one passes.
+        trains.push(small, { ...train("fullSize", vtep, messageBytes(family, own.mtu)), behind: small });
+      }
+      if (this.#carrier.carries(family, "underlay")) trains.push(train("underlay", publicIP, SMALL_BYTES));
+      return trains;
+    });
+  }
+
+  /** Makes verdicts of the round's trains. */
+  #settle(trains: readonly Train[]): Change[] {
+    const now = Date.now();
+    for (const { row, family, path, sent, answered } of trains) {
+      const records = this.#records[family];
+      if (records === undefined) continue;
+      if (sent > 0) records.setState(row, path, answered > 0 ? "answers" : "silent");
+      records.markProbed(row, now, path === "fullSize" && sent > 0);
+    }
+    return [...new Set(trains.map(({ row }) => row))].flatMap((row) => this.#judge(row, now));
+  }
+
+  #judge(row: number, now: number): Change[] {
+    const peer = this.#peers[row];
+    if (peer === undefined) return [];
+    const changed = mapFamilies(this.#records, (records, family) => {
+      if (!this.#familiesFor(peer).includes(family)) return undefined;
+      const from = records.verdict(row);
+      const to = verdictOf(records.evidence(row), from);
+      records.setVerdict(row, to, now);
+      return from === to ? undefined : { from, to };
+    });
+    const alike = Map.groupBy(familiesOf(changed), (family) => `${changed[family]?.from} ${changed[family]?.to}`);
+    return [...alike.values()].flatMap((families) => {
+      const change = changed[families[0] ?? 4];
+      return change ? [{ peer, families, ...change, ...this.#explain(peer, row, families, change.to) }] : [];
+    });
+  }
+
+  #explain(peer: ProbePeer, row: number, families: readonly Family[], verdict: Verdict) {
+    const family = families[0] ?? 4;
+    const own = this.#input?.own[family];
+    if (own === undefined) return undefined;
+    const { sent, received } = this.#records[family]?.evidence(row) ?? { sent: 0, received: 0 };
+    return explain(verdict, {
+      families: families.map((each) => `IPv${each}`).join(" and "),
+      publicIP: peer.publicIPs[family] ?? "its public address",
+      local: own.local,
+      devices: families.flatMap((each) => this.#input?.own[each]?.device ?? []),
+      port: own.port,
+      fullBytes: families.flatMap((each) => this.#input?.own[each]?.mtu ?? []),
+      outerBytes: own.mtu + own.overhead,
+      lossPercent: sent === 0 ? 0 : (1 - received / sent) * 100,
+    });
+  }
+}
+
+function isTrouble(verdict: Verdict): boolean {
+  return verdict !== "reachable" && verdict !== "unknown";
+}
+
+/** Whether what was found of a lease's node also holds for what the lease says now. */
+function isSameNode(before: ProbePeer, now: ProbePeer): boolean {
+  return (
+    before.node === now.node &&
+    FAMILIES.every(
+      (family) =>
+        before.publicIPs[family] === now.publicIPs[family] &&
+        before.subnets[family]?.address === now.subnets[family]?.address,
+    )
+  );
+}

@@ -1,0 +1,68 @@
+/** At most so many peers have a turn in one round, so that its cost does not grow with the cluster. */
+export const MOST_A_ROUND = 64;
+/** So many of these turns are for peers in trouble, as long as there are as many: more, if the others leave some over. */
+const FOR_TROUBLED = 16;
+
+/**
+ * Whose turn it is. Every peer has its place in an order of chance, in which the rounds go on, so that each of n has its turn
+ * in n/64 rounds, rounded up, or in n/48 while 16 or more are in trouble; those are asked again sooner. New ones come first.
+ */
+export class Rota {
+  readonly #random: () => number;
+  #order: number[] = [];
+  /** places in the order from which the next turns are taken: those of peers in trouble, and those of the others */
+  #cursors = { troubled: 0, others: 0 };
+  #fresh: number[] = [];
+
+  constructor(random: () => number = Math.random) {
+    this.#random = random;
+  }
+
+  add(peer: number): void {
+    this.#fresh.push(peer);
+  }
+
+  retain(stays: (peer: number) => boolean): void {
+    const placeOf = (cursor: number) => this.#order.slice(0, cursor).filter(stays).length;
+    this.#cursors = { troubled: placeOf(this.#cursors.troubled), others: placeOf(this.#cursors.others) };
+    this.#order = this.#order.filter(stays);
+    this.#fresh = this.#fresh.filter(stays);
+  }
+
+  /** @param troubled peers that had a turn already; @returns at most 64, none twice */
+  next(troubled: ReadonlySet<number>): number[] {
+    const others = this.#order.length + this.#fresh.length - troubled.size;
+    const rounds = Math.max(1, Math.ceil(others / (MOST_A_ROUND - Math.min(FOR_TROUBLED, troubled.size))));
+    const quota = Math.ceil(others / rounds);
+    const begun: number[] = [];
+    while (begun.length < quota && this.#fresh.length > 0) begun.push(this.#takeFresh());
+    const turns = this.#take("others", quota - begun.length, (peer) => !troubled.has(peer));
+    turns.push(...this.#take("troubled", MOST_A_ROUND - quota, (peer) => troubled.has(peer)));
+    // The new ones' next turn is after everybody else's.
+    const place = this.#cursors.others;
+    this.#order.splice(place, 0, ...begun);
+    this.#cursors.others += begun.length;
+    if (this.#cursors.troubled >= place) this.#cursors.troubled += begun.length;
+    return [...begun, ...turns];
+  }
+
+  #take(cursor: "troubled" | "others", most: number, isWanted: (peer: number) => boolean): number[] {
+    const taken: number[] = [];
+    for (let left = this.#order.length; left > 0 && taken.length < most; left--) {
+      const place = this.#cursors[cursor] % this.#order.length;
+      const peer = this.#order[place];
+      this.#cursors[cursor] = place + 1;
+      if (peer !== undefined && isWanted(peer)) taken.push(peer);
+    }
+    return taken;
+  }
+
+  #takeFresh(): number {
+    const index = Math.floor(this.#random() * this.#fresh.length);
+    const taken = this.#fresh[index];
+    const last = this.#fresh.pop();
+    if (taken === undefined || last === undefined) throw new RangeError("there is no new peer");
+    if (index < this.#fresh.length) this.#fresh[index] = last;
+    return taken;
+  }
+}

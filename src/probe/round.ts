@@ -1,0 +1,97 @@
+import { sleep } from "../base/backoff.ts";
+import type { Address } from "../net/address.ts";
+import type { Family } from "../net/family.ts";
+import type { Path } from "./records.ts";
+
+/** How long after a probe without an answer the next one of its train follows, in milliseconds. */
+const STEP_MS = 200;
+/** An answer that takes longer counts as lost. */
+const TIMEOUT_MS = 1000;
+
+/**
+ * Probes of one peer along one path, in one round: the first one, and, as long as nothing answers, up to `most` in all. So
+ * one packet that was lost is no outage, and an outage is told after one round.
+ */
+export interface Train {
+  readonly row: number;
+  readonly family: Family;
+  readonly path: Path;
+  readonly target: Address;
+  /** of the ICMP message */
+  readonly bytes: number;
+  readonly most: number;
+  /** begins only when this one was answered */
+  readonly behind?: Train;
+  sent: number;
+  answered: number;
+}
+
+/** What carries the probes. Moments are milliseconds since the epoch, with fractions. */
+export interface Carrier {
+  /** Sends one probe of the train; that it can't be sent is as if it were lost. @returns its number, and when it was sent */
+  send(train: Train): { readonly number: number; readonly at: number };
+  /** the answers that came since the last call, with the moment at which each came in */
+  answers(): Iterable<{ readonly number: number; readonly at: number }>;
+}
+
+/** @param rtt milliseconds; undefined: the probe was lost */
+export type Result = (train: Train, rtt: number | undefined) => void;
+
+interface Flight {
+  readonly train: Train;
+  readonly sentAt: number;
+  /** by the monotonic clock */
+  readonly since: number;
+}
+
+/**
+ * Sends the trains and gathers their answers until each has one, or is lost. The sockets are looked into a few times, not at
+ * each answer: the kernel notes when that came in.
+ * @param signal ends it at once; what is under way then counts neither way
+ */
+export async function runRound(
+  trains: readonly Train[],
+  carrier: Carrier,
+  result: Result,
+  signal: AbortSignal,
+): Promise<void> {
+  const flights = new Map<number, Flight>();
+  // What came too late for the last round.
+  for (const _ of carrier.answers());
+  for (;;) {
+    const now = performance.now();
+    for (const { number, at } of carrier.answers()) {
+      const flight = flights.get(number);
+      if (flight === undefined) continue;
+      flights.delete(number);
+      const rtt = roundTrip(flight, at, now);
+      if (rtt <= TIMEOUT_MS) flight.train.answered++;
+      result(flight.train, rtt <= TIMEOUT_MS ? rtt : undefined);
+    }
+    for (const [number, { train, since }] of flights) {
+      if (now - since <= TIMEOUT_MS) continue;
+      flights.delete(number);
+      result(train, undefined);
+    }
+    for (const train of trains) {
+      if (!isDue(train)) continue;
+      const { number, at } = carrier.send(train);
+      flights.set(number, { train, sentAt: at, since: performance.now() });
+      train.sent++;
+    }
+    if (flights.size === 0) return;
+    await sleep(STEP_MS, signal);
+    if (signal.aborted) return;
+  }
+}
+
+function isDue({ answered, sent, most, behind }: Train): boolean {
+  return answered === 0 && sent < most && (behind === undefined || behind.answered > 0);
+}
+
+/** Where somebody set the clock meanwhile, the time until the answer was seen is all that is known. */
+function roundTrip({ sentAt, since }: Flight, at: number, now: number): number {
+  const most = now - since;
+  const measured = at - sentAt;
+  return measured > 0 && measured <= most ? measured : most;
+}
