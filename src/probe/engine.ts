@@ -5,7 +5,7 @@ import type { Prefix } from "../net/prefix.ts";
 import { messageBytes, SMALL_BYTES } from "./echo.ts";
 import { type Path, Records, type RowFacts } from "./records.ts";
 import { Rota } from "./rota.ts";
-import { type Carrier, runRound, type Train } from "./round.ts";
+import { type Carrier, PACE, type Pace, runRound, type Train } from "./round.ts";
 import { explain, verdictOf } from "./verdict.ts";
 
 /** Probes of a path whose last train had an answer, or that had none yet; and of one that was silent. */
@@ -75,7 +75,8 @@ interface ProbeCarrier extends Carrier {
 /** Who is probed when, and what the probes said. It keeps no time: whoever has it asks for one round after the other. */
 export class ProbeEngine {
   readonly #carrier: ProbeCarrier;
-  readonly #rota: Rota;
+  readonly #pace: Pace;
+  readonly #rota = new Rota();
   readonly #records: PerFamily<Records> = {};
   /** by row */
   #peers: (ProbePeer | undefined)[] = [];
@@ -83,9 +84,9 @@ export class ProbeEngine {
   #free: number[] = [];
   #input: ProbeInput | undefined;
 
-  constructor(carrier: ProbeCarrier, random?: () => number) {
+  constructor(carrier: ProbeCarrier, pace: Pace = PACE) {
     this.#carrier = carrier;
-    this.#rota = new Rota(random);
+    this.#pace = pace;
   }
 
   /** Takes over who the peers are now. Not during a round. */
@@ -115,6 +116,7 @@ export class ProbeEngine {
         if (path !== "fullSize") this.#records[family]?.record(row, path, rtt, Date.now());
       },
       signal,
+      this.#pace,
     );
     if (signal.aborted) return [];
     return this.#settle(trains);

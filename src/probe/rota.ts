@@ -1,6 +1,6 @@
 /** At most so many peers have a turn in one round, so that its cost does not grow with the cluster. */
 export const MOST_A_ROUND = 64;
-/** So many of these turns are for peers in trouble, as long as there are as many: more, if the others leave some over. */
+/** At least so many of these turns are for peers in trouble, as long as there are as many. */
 const FOR_TROUBLED = 16;
 
 /**
@@ -8,15 +8,10 @@ const FOR_TROUBLED = 16;
  * in n/64 rounds, rounded up, or in n/48 while 16 or more are in trouble; those are asked again sooner. New ones come first.
  */
 export class Rota {
-  readonly #random: () => number;
   #order: number[] = [];
   /** places in the order from which the next turns are taken: those of peers in trouble, and those of the others */
   #cursors = { troubled: 0, others: 0 };
   #fresh: number[] = [];
-
-  constructor(random: () => number = Math.random) {
-    this.#random = random;
-  }
 
   add(peer: number): void {
     this.#fresh.push(peer);
@@ -31,8 +26,12 @@ export class Rota {
 
   /** @param troubled peers that had a turn already; @returns at most 64, none twice */
   next(troubled: ReadonlySet<number>): number[] {
-    const others = this.#order.length + this.#fresh.length - troubled.size;
-    const rounds = Math.max(1, Math.ceil(others / (MOST_A_ROUND - Math.min(FOR_TROUBLED, troubled.size))));
+    const all = this.#order.length + this.#fresh.length;
+    const others = all - troubled.size;
+    // Where many are in trouble, they are asked no less than the others.
+    const share = all === 0 ? 0 : Math.floor((MOST_A_ROUND * troubled.size) / all);
+    const kept = Math.min(troubled.size, Math.max(FOR_TROUBLED, share));
+    const rounds = Math.max(1, Math.ceil(others / (MOST_A_ROUND - kept)));
     const quota = Math.ceil(others / rounds);
     const begun: number[] = [];
     while (begun.length < quota && this.#fresh.length > 0) begun.push(this.#takeFresh());
@@ -58,7 +57,7 @@ export class Rota {
   }
 
   #takeFresh(): number {
-    const index = Math.floor(this.#random() * this.#fresh.length);
+    const index = Math.floor(Math.random() * this.#fresh.length);
     const taken = this.#fresh[index];
     const last = this.#fresh.pop();
     if (taken === undefined || last === undefined) throw new RangeError("there is no new peer");

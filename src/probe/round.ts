@@ -3,10 +3,15 @@ import type { Address } from "../net/address.ts";
 import type { Family } from "../net/family.ts";
 import type { Path } from "./records.ts";
 
-/** How long after a probe without an answer the next one of its train follows, in milliseconds. */
-const STEP_MS = 200;
-/** An answer that takes longer counts as lost. */
-const TIMEOUT_MS = 1000;
+/** In milliseconds. */
+export interface Pace {
+  /** how long after a probe without an answer the next one of its train follows */
+  readonly step: number;
+  /** an answer that takes longer counts as lost */
+  readonly timeout: number;
+}
+
+export const PACE: Pace = { step: 200, timeout: 1000 };
 
 /**
  * Probes of one peer along one path, in one round: the first one, and, as long as nothing answers, up to `most` in all. So
@@ -54,6 +59,7 @@ export async function runRound(
   carrier: Carrier,
   result: Result,
   signal: AbortSignal,
+  { step, timeout }: Pace = PACE,
 ): Promise<void> {
   const flights = new Map<number, Flight>();
   // What came too late for the last round.
@@ -65,11 +71,11 @@ export async function runRound(
       if (flight === undefined) continue;
       flights.delete(number);
       const rtt = roundTrip(flight, at, now);
-      if (rtt <= TIMEOUT_MS) flight.train.answered++;
-      result(flight.train, rtt <= TIMEOUT_MS ? rtt : undefined);
+      if (rtt <= timeout) flight.train.answered++;
+      result(flight.train, rtt <= timeout ? rtt : undefined);
     }
     for (const [number, { train, since }] of flights) {
-      if (now - since <= TIMEOUT_MS) continue;
+      if (now - since <= timeout) continue;
       flights.delete(number);
       result(train, undefined);
     }
@@ -80,7 +86,7 @@ export async function runRound(
       train.sent++;
     }
     if (flights.size === 0) return;
-    await sleep(STEP_MS, signal);
+    await sleep(step, signal);
     if (signal.aborted) return;
   }
 }
