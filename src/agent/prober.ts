@@ -72,6 +72,8 @@ export class Prober {
   async #run(): Promise<void> {
     const { signal } = this.#stopping;
     const interval = this.#options.seconds * 1000;
+    // It takes the kernel a moment until it notes when packets come in.
+    this.#prepare();
     await sleep(Math.min(interval, FIRST_MS) * (0.5 + Math.random() / 2), signal);
     while (!signal.aborted) {
       const started = performance.now();
@@ -88,17 +90,21 @@ export class Prober {
   }
 
   async #round(signal: AbortSignal): Promise<void> {
-    if (this.#plan === undefined) return;
-    this.#input ??= inputOf(this.#plan);
-    const { own } = this.#input;
-    this.#engine.setPeers(this.#input);
-    const sources = mapFamilies(own, ({ vtep, local }) => ({ overlay: vtep, underlay: local }));
-    this.#tellErrors(this.#carrier.use(sources));
+    this.#prepare();
     for (const news of newsOf(await this.#engine.round(signal))) {
       if (news.level === "info") log.info("{message}", { message: news.message });
       else log.warn("{message}", { message: news.message });
       this.#options.onNews(news);
     }
+  }
+
+  /** Takes over what was wanted last, and sees to the sockets. Not during a round. */
+  #prepare(): void {
+    if (this.#plan === undefined) return;
+    this.#input ??= inputOf(this.#plan);
+    this.#engine.setPeers(this.#input);
+    const sources = mapFamilies(this.#input.own, ({ vtep, local }) => ({ overlay: vtep, underlay: local }));
+    this.#tellErrors(this.#carrier.use(sources));
   }
 
   /** An address that is away is told elsewhere, and comes back. */

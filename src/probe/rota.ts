@@ -1,7 +1,7 @@
 /** At most so many peers have a turn in one round, so that its cost does not grow with the cluster. */
 export const MOST_A_ROUND = 64;
-/** At least so many of these turns are for peers in trouble, as long as there are as many. */
-const FOR_TROUBLED = 16;
+/** At least this share of the turns is for peers in trouble, as long as there are as many: 16 of 64. */
+const FOR_TROUBLED = 1 / 4;
 
 /**
  * Whose turn it is. Every peer has its place in an order of chance, in which the rounds go on, so that each of n has its turn
@@ -26,17 +26,17 @@ export class Rota {
 
   /** @param troubled peers that had a turn already; @returns at most 64, none twice */
   next(troubled: ReadonlySet<number>): number[] {
-    const all = this.#order.length + this.#fresh.length;
-    const others = all - troubled.size;
-    // Where many are in trouble, they are asked no less than the others.
-    const share = all === 0 ? 0 : Math.floor((MOST_A_ROUND * troubled.size) / all);
-    const kept = Math.min(troubled.size, Math.max(FOR_TROUBLED, share));
-    const rounds = Math.max(1, Math.ceil(others / (MOST_A_ROUND - kept)));
-    const quota = Math.ceil(others / rounds);
     const begun: number[] = [];
-    while (begun.length < quota && this.#fresh.length > 0) begun.push(this.#takeFresh());
-    const turns = this.#take("others", quota - begun.length, (peer) => !troubled.has(peer));
-    turns.push(...this.#take("troubled", MOST_A_ROUND - quota, (peer) => troubled.has(peer)));
+    const forNew = evenly(this.#order.length + this.#fresh.length, MOST_A_ROUND);
+    while (begun.length < forNew && this.#fresh.length > 0) begun.push(this.#takeFresh());
+    const left = MOST_A_ROUND - begun.length;
+    // Where many are in trouble, they are asked no less than the others.
+    const share = Math.max(FOR_TROUBLED, troubled.size / Math.max(1, this.#order.length));
+    const kept = Math.min(troubled.size, Math.floor(left * share));
+    const others = this.#order.length - troubled.size;
+    const forOthers = Math.min(evenly(others, left - kept), Math.max(0, forNew - begun.length));
+    const turns = this.#take("others", forOthers, (peer) => !troubled.has(peer));
+    turns.push(...this.#take("troubled", left - forOthers, (peer) => troubled.has(peer)));
     // The new ones' next turn is after everybody else's.
     const place = this.#cursors.others;
     this.#order.splice(place, 0, ...begun);
@@ -64,4 +64,9 @@ export class Rota {
     if (index < this.#fresh.length) this.#fresh[index] = last;
     return taken;
   }
+}
+
+/** Turns in a round, so that all of them have one in as few rounds as can be, and in each about as many. */
+function evenly(peers: number, most: number): number {
+  return most <= 0 ? 0 : Math.ceil(peers / Math.max(1, Math.ceil(peers / most)));
 }

@@ -53,6 +53,22 @@ describe("whose turn it is", () => {
     );
   });
 
+  test("whoever was not asked yet goes before those in trouble", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 700 }), (peers) => {
+        const rota = rotaOf(peers);
+        const asked = new Set<number>();
+        for (let round = 0; round < Math.ceil(peers / 64); round++) {
+          const turns = rota.next(new Set(asked));
+          expect(turns.length).toBeLessThanOrEqual(MOST_A_ROUND);
+          for (const peer of turns) asked.add(peer);
+        }
+        expect(asked.size).toBe(peers);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
   test("new peers come in the next round, and whoever left does not", () => {
     const rota = rotaOf(500);
     for (let round = 0; round < 11; round++) rota.next(NONE);

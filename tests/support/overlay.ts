@@ -99,6 +99,11 @@ export class Overlay implements Disposable {
     return ns;
   }
 
+  /** Changes the switch's end of the cable to a node, as in `down` or `mtu 1400`: its own interface sees nothing of the latter. */
+  async cable(number: number, ...settings: readonly string[]): Promise<void> {
+    await this.#switch.exec(["ip", "link", "set", `n${number}`, ...settings]);
+  }
+
   /** Starts all agents and waits until each has programmed the others. */
   async start(): Promise<void> {
     await Promise.all(this.nodes.map(({ agent }) => agent.start()));
