@@ -211,24 +211,28 @@ export class ProbeEngine {
         const most = records.state(row, path) === "silent" ? SHORT_TRAIN : TRAIN;
         return { row, family, path, target, bytes, most, sent: 0, answered: 0 };
       };
-      const trains: Train[] = [];
-      if (this.#carrier.carries(family, "overlay")) {
-        const small = train("overlay", vtep, SMALL_BYTES);
-        // With each turn, for it costs little, and a small packet says nothing of a large one; but only where that one passes.
-        trains.push(small, { ...train("fullSize", vtep, messageBytes(family, own.mtu)), behind: small });
-      }
-      if (this.#carrier.carries(family, "underlay")) trains.push(train("underlay", publicIP, SMALL_BYTES));
-      return trains;
+      const inside = () => train("overlay", vtep, SMALL_BYTES);
+      const below = this.#carrier.carries(family, "underlay") ? [train("underlay", publicIP, SMALL_BYTES)] : [];
+      if (!this.#carrier.carries(family, "overlay")) return below;
+      const small = inside();
+      // With each turn, for it costs little, and a small packet says nothing of a large one; but only where that one passes.
+      const full: Train = { ...train("fullSize", vtep, messageBytes(family, own.mtu)), behind: small };
+      // The peer may have gone down just after the small one.
+      const again = [inside(), ...below].map((each): Train => ({ ...each, afterSilence: full }));
+      return [small, ...below, full, ...again];
     });
   }
 
   /** Makes verdicts of the round's trains. */
   #settle(trains: readonly Train[]): Change[] {
     const now = Date.now();
-    for (const { row, family, path, sent, answered } of trains) {
+    for (const { row, family, path, afterSilence, sent, answered } of trains) {
       const records = this.#records[family];
       if (records === undefined) continue;
-      if (sent > 0) records.setState(row, path, answered > 0 ? "answers" : "silent");
+      // That full size is silent says something only if small packets come through afterwards.
+      if (sent > 0 && (path !== "fullSize" || answered > 0))
+        records.setState(row, path, answered > 0 ? "answers" : "silent");
+      if (path === "overlay" && afterSilence !== undefined && answered > 0) records.setState(row, "fullSize", "silent");
       records.markProbed(row, now, path === "fullSize" && sent > 0);
     }
     return [...new Set(trains.map(({ row }) => row))].flatMap((row) => this.#judge(row, now));

@@ -25,8 +25,9 @@ export interface Train {
   /** of the ICMP message */
   readonly bytes: number;
   readonly most: number;
-  /** begins only when this one was answered */
+  /** begins only when this one was answered, or when all of this one are sent and none was answered */
   readonly behind?: Train;
+  readonly afterSilence?: Train;
   sent: number;
   answered: number;
 }
@@ -91,8 +92,10 @@ export async function runRound(
   }
 }
 
-function isDue({ answered, sent, most, behind }: Train): boolean {
-  return answered === 0 && sent < most && (behind === undefined || behind.answered > 0);
+function isDue({ answered, sent, most, behind, afterSilence }: Train): boolean {
+  if (answered > 0 || sent === most) return false;
+  if (afterSilence !== undefined) return afterSilence.answered === 0 && afterSilence.sent === afterSilence.most;
+  return behind === undefined || behind.answered > 0;
 }
 
 /** Where somebody set the clock meanwhile, the time until the answer was seen is all that is known. */

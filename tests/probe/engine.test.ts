@@ -128,6 +128,15 @@ describe("the engine", () => {
     expect(Math.max(...world.carrier.sent.map(({ bytes }) => bytes))).toBe(1430);
   });
 
+  test("does not take a peer that goes down in the midst of a round for a small MTU", async () => {
+    const world = new World([peer(1)]);
+    await world.round();
+    // One small probe each is answered, and nothing after that.
+    world.carrier.answersTo = () => world.carrier.sent.length <= 2;
+    expect(await world.round()).toEqual(["n1 4: reachable to unreachable"]);
+    expect(world.engine.facts("n1", 4)?.fullSizePasses).toBe(true);
+  });
+
   test("has families apart, and one message where both are alike", async () => {
     const world = new World([peer(1), peer(2)], [4, 6]);
     await world.round();
