@@ -71,12 +71,12 @@ export function explain(verdict: Verdict, scene: Scene): { why: string; fix: str
     case "overlayBlocked":
       return {
         why: `${publicIP} answers, but nothing answers through the overlay (${families})`,
-        fix: `let UDP port ${port} through between ${local} and ${publicIP}, both ways; look at ${devices} on that node`,
+        fix: `let UDP port ${port} through between ${local} and ${publicIP}, both ways; see that ${devices} on that node is up and answers ICMP echoes`,
       };
     case "unreachable":
       return {
         why: `no answer through the overlay (${families}), and none from ${publicIP}`,
-        fix: `see whether the node is up, and whether its network reaches ${local}`,
+        fix: `see whether the node is up, its network reaches ${local}, and it answers ICMP echoes`,
       };
   }
 }

@@ -51,7 +51,8 @@ export function readiness(facts: Facts): Readiness {
   return { ready: facts.problems.length === 0, reasons: facts.problems, warnings };
 }
 
-function probeWarnings(probes: ProbesFacts | undefined): Finding[] {
+/** Of peers that are not reachable as they should be: ten, and how many there are. Pure. */
+export function probeWarnings(probes: Pick<ProbesFacts, "problem" | "troubled"> | undefined): Finding[] {
   if (probes === undefined) return [];
   const { total, of, first } = probes.troubled(10);
   const messages = first.map(({ key, node, why, fix }) => `peer ${node ?? key}: ${why}: ${fix}`);
