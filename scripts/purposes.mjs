@@ -65,6 +65,7 @@ export const PACKAGES = {
   "iputils-ping": command("ping"),
   iptables: command("iptables"),
   nftables: command("nft"),
+  curl: command("curl"),
   openssl: command("openssl"),
   "xz-utils": command("xz"),
   "containernetworking-plugins": {
@@ -96,7 +97,7 @@ const LAB = [
   ...["openssl", "xz-utils"],
 ];
 const ETCD = ["etcd-server", "etcd-client"];
-const TEST = { installed: [...LAB, "nftables"], unpacked: [...ETCD, "kubernetes-client"] };
+const TEST = { installed: [...LAB, "nftables", "curl"], unpacked: [...ETCD, "kubernetes-client"] };
 
 /** What a node of a real cluster needs beside Kubernetes' own servers: conntrack is kube-proxy's. */
 const CLUSTER = ["containerd", "runc", "conntrack", "busybox-static"];

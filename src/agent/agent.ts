@@ -41,7 +41,10 @@ export async function runAgent(
   const nodeName = environment["NODE_NAME"];
   const notify = serviceNotifier(environment["NOTIFY_SOCKET"]);
   const cniConf = flags.cniConf && new CniConfKeeper(flags.cniConf);
-  const prober = flags.probeSeconds > 0 ? new Prober({ seconds: flags.probeSeconds, onNews: (news) => events.add(news) }) : undefined;
+  const prober =
+    flags.probeSeconds > 0
+      ? new Prober({ seconds: flags.probeSeconds, onNews: (news) => events.add(news) })
+      : undefined;
   const node = new Node({
     flags,
     source,
@@ -70,15 +73,21 @@ export async function runAgent(
   });
   const listeners: Listener[] = [];
   if (flags.healthz !== undefined) listeners.push(listen(flags.healthz, healthApp(facts).fetch, "--healthz-port"));
-  for (const address of flags.debugAddresses) listeners.push(listen(address, debugApp(facts).fetch, "--debug-addr"));
+  const stopping = new AbortController();
+  const parts = { facts, stopping: stopping.signal };
+  for (const address of flags.debugAddresses) {
+    listeners.push(listen(address, debugApp({ ...parts, address }).fetch, "--debug-addr"));
+  }
   if (flags.debugSocket !== undefined) {
     const address = { kind: "unix", path: flags.debugSocket } as const;
-    listeners.push(listen(address, debugApp(facts).fetch, "--debug-socket", "owner"));
+    const app = debugApp({ ...parts, address, control: node });
+    listeners.push(listen(address, app.fetch, "--debug-socket", "owner"));
   }
   node.start();
 
   const code = await ended;
   notify("STOPPING=1");
+  stopping.abort();
   cniConf?.stop();
   prober?.stop();
   const stopped = Promise.all([node.stop(), ...listeners.map((listener) => listener.stop())]);

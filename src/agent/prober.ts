@@ -58,6 +58,7 @@ export class Prober {
     return {
       intervalMs: this.#options.seconds * 1000,
       ...(this.#problem === undefined ? {} : { problem: this.#problem }),
+      verdict: (key, family) => this.#engine.verdict(key, family),
       of: (key, family) => this.#engine.facts(key, family),
       troubled: (most) => ({ of: this.#engine.size, ...this.#engine.troubled(most) }),
     };

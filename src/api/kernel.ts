@@ -5,7 +5,7 @@ import { Count, CountsByKind, Duration, FamilyName, page, Time } from "./values.
 
 const OnOff = v.nullable(v.picklist(["on", "off"]));
 
-export const Device = v.object({
+const Device = v.object({
   name: v.string(),
   family: FamilyName,
   vni: v.number(),

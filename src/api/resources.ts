@@ -3,17 +3,16 @@ import { EventList } from "./events.ts";
 import { Desired, Diff, KernelState } from "./kernel.ts";
 import { LeaseList, OwnLease } from "./leases.ts";
 import { Peer, PeerList } from "./peers.ts";
+import type { QueryName } from "./queries.ts";
 import { Rules } from "./rules.ts";
 import { Config, ExternalInterface, State } from "./state.ts";
-
-/** A query parameter; see `queries.ts` for what each takes. */
-export type QueryName = "family" | "node" | "kind" | "since" | "limit" | "offset";
 
 export interface Resource {
   /** in hono's form, with `:node` for a node's name or a lease's key */
   readonly path: string;
   readonly summary: string;
   readonly schema: v.GenericSchema;
+  /** beside `pretty`, which all take */
   readonly query: readonly QueryName[];
 }
 
@@ -52,9 +51,9 @@ export const RESOURCES = {
   rules: { path: "/debug/rules", summary: "the masquerade and forward rules", schema: Rules, query: [] },
   events: {
     path: "/debug/events",
-    summary: "the last things that happened; as a live stream with Accept: text/event-stream",
+    summary: "the last things that happened; as a live stream with ?follow or Accept: text/event-stream",
     schema: EventList,
-    query: ["node", "kind", "since", ...LIST],
+    query: ["node", "kind", "since", "follow", ...LIST],
   },
   peers: {
     path: "/debug/peers",

@@ -83,6 +83,28 @@ export class Comparison {
     return [...first, ...last];
   }
 
+  /** Whether the wanted route to this destination is there as it is wanted: not without its device. */
+  hasRoute(key: string): boolean {
+    const wanted = this.#desired.routes.get(key);
+    const index = wanted && this.#devices.ready.get(wanted.device)?.index;
+    const [first] = this.#actual.routes.get(key) ?? [];
+    return wanted !== undefined && index !== undefined && first !== undefined && sameAsWanted(wanted, first, index);
+  }
+
+  /** Whether a wanted neighbour is there as it is wanted. */
+  hasNeighbour(device: DesiredDevice, address: Address): boolean {
+    const link = this.#devices.ready.get(device.name);
+    if (link === undefined || !device.neighbours.has(address)) return false;
+    return diffNeighbour(device, link, address, this.#actual.neighbours.get(link.index)?.get(address)).length === 0;
+  }
+
+  /** Whether a wanted forwarding entry is there as it is wanted. */
+  hasForwarding(device: DesiredDevice, mac: Mac): boolean {
+    const link = this.#devices.ready.get(device.name);
+    if (link === undefined || !device.forwarding.has(mac)) return false;
+    return diffForwarding(device, link, mac, this.#actual.forwarding.get(link.index)?.get(mac)).length === 0;
+  }
+
   /** What is to be done at the one place that changed. */
   at(change: Change): Operation[] {
     switch (change.kind) {

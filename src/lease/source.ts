@@ -29,13 +29,14 @@ export interface SourceSettings {
   readonly publicIPs: PerFamily<Address>;
 }
 
+export type LeaseSourceKind = "embedded" | "etcd" | "kubernetes";
+
 /**
  * Where leases are kept. One driver each for the embedded store, etcd and Kubernetes; one contract suite holds for all.
  * Drivers reconnect by themselves: an outage shows in `contact`, never as the end of `watch`.
  */
 export interface LeaseSource {
-  /** `embedded`, `etcd` or `kubernetes` */
-  readonly kind: string;
+  readonly kind: LeaseSourceKind;
   /** for messages: the store's path or address */
   readonly location: string;
   readonly contact: SourceContact;

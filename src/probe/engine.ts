@@ -131,6 +131,12 @@ export class ProbeEngine {
     return facts && { ...facts, fullBytes: this.#input?.own[family]?.mtu ?? 0 };
   }
 
+  /** What the probes of a peer in a family say together; undefined while it is not probed. */
+  verdict(key: string, family: Family): Verdict | undefined {
+    const row = this.#rows.get(key);
+    return row === undefined ? undefined : this.#records[family]?.verdict(row);
+  }
+
   /** The peers that are not reachable as they should be: how many, and the first of them in the order of their keys. */
   troubled(most: number): { total: number; first: Trouble[] } {
     const rows = this.#troubledRows();

@@ -1,3 +1,4 @@
+import type { Verdict } from "../api/peers.ts";
 import type { LowestLevel } from "../base/log.ts";
 import type { ExternalInterface } from "../config/interface.ts";
 import type { NetworkConfig } from "../config/network.ts";
@@ -5,7 +6,7 @@ import type { Desired } from "../desired/desired.ts";
 import type { Actual } from "../kernel/mirror.ts";
 import type { Operation } from "../kernel/operations.ts";
 import type { Lease, Snapshot } from "../lease/lease.ts";
-import type { SourceContact } from "../lease/source.ts";
+import type { LeaseSourceKind, SourceContact } from "../lease/source.ts";
 import type { Family, PerFamily } from "../net/family.ts";
 import type { PeerFacts, Trouble } from "../probe/engine.ts";
 import type { Deviations } from "../rules/compare.ts";
@@ -24,7 +25,7 @@ export interface Facts {
   readonly network?: NetworkConfig;
   readonly networkWarnings: readonly string[];
   readonly external?: ExternalInterface;
-  readonly source: { readonly kind: string; readonly location: string; readonly contact: SourceContact };
+  readonly source: { readonly kind: LeaseSourceKind; readonly location: string; readonly contact: SourceContact };
   readonly own?: Lease;
   /** what is wrong with the own lease, though there is one */
   readonly leaseProblem?: string;
@@ -55,7 +56,9 @@ export interface ProbesFacts {
   readonly intervalMs: number;
   /** why nothing is probed all the same */
   readonly problem?: string;
-  /** a peer by its lease's key; undefined while it is not probed */
+  /** of a peer, by its lease's key; undefined while it is not probed; cheap, as it is asked of every peer */
+  verdict(key: string, family: Family): Verdict | undefined;
+  /** likewise, all that is known of one */
   of(key: string, family: Family): PeerFacts | undefined;
   /** the peers that are not reachable as they should be: how many of how many, and at most `most` of them */
   troubled(most: number): { readonly total: number; readonly of: number; readonly first: readonly Trouble[] };

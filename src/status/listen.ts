@@ -2,7 +2,7 @@ import { backoffDelay, sleep } from "../base/backoff.ts";
 import { describeError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import { formatListenAddress, type ListenAddress } from "../config/listen-address.ts";
-import { type SocketAccess, serveSocket } from "./unix-socket.ts";
+import { type Fetch, type SocketAccess, serveSocket } from "./unix-socket.ts";
 
 const log = logger("http");
 
@@ -10,8 +10,6 @@ export interface Listener {
   /** Ends the connections too. */
   stop(): Promise<void>;
 }
-
-type Fetch = (request: Request) => Response | Promise<Response>;
 
 /**
  * Serves HTTP at an address. While the address is taken (by the agent that this one replaces, which is about to end) it

@@ -6,7 +6,7 @@ import { hasCode } from "../base/errors.ts";
 /** Who may connect to a socket: `owner` is mode 0600, `umask` what the process's umask leaves. */
 export type SocketAccess = "owner" | "umask";
 
-type Fetch = (request: Request) => Response | Promise<Response>;
+export type Fetch = (request: Request, server: Bun.Server<undefined>) => Response | Promise<Response>;
 
 /**
  * Serves HTTP at a unix socket; the directory of one that is for its owner alone is made if need be. A socket that a

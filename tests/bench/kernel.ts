@@ -34,8 +34,8 @@ async function programAll(node: Bench, peers: readonly Peer[]): Promise<object> 
   const committed = performance.now();
   await eventually(
     async () => {
-      const { leases, reconcile } = await node.agent.state();
-      return leases.length === peers.length + 1 && reconcile.settled;
+      const { leaseCounts, reconcile } = await node.agent.state();
+      return leaseCounts.used === peers.length + 1 && reconcile.settled;
     },
     { within: 60_000, what: "all peers are programmed" },
   );

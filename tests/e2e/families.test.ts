@@ -158,7 +158,7 @@ describeInNamespaces("an overlay that gets IPv6 beside IPv4", () => {
     await overlay.start();
     await overlay.attachPods();
     const { agent, ns, pod } = overlay.node(1);
-    const subnets = async () => (await agent.state()).leases.map(({ ipv4 }) => ipv4.subnet).sort();
+    const subnets = async () => (await agent.leases()).map(({ ipv4 }) => ipv4.subnet).sort();
     const before = [await subnets(), await ns.exec(["ip", "-o", "link", "show", "flannel.1"])];
     const ping = startPing(pod, overlay.node(2).podAddress);
     await ping.answers(10, 5_000);

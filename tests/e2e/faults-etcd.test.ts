@@ -132,7 +132,7 @@ describeInNamespaces("what befalls etcd costs no packet between healthy nodes", 
         const [, now] = /"revision":(\d+)/.exec(await ctl("get", "-w", "json", "config")) ?? [];
         await ctl("compact", `${now}`);
         await expect(members[0]?.ctl(["get", `--rev=${seen}`, "config"])).rejects.toThrow("has been compacted");
-        const known = async () => (await overlay.node(1).agent.state()).leases.map(({ ipv4 }) => ipv4.subnet);
+        const known = async () => (await overlay.node(1).agent.leases()).map(({ ipv4 }) => ipv4.subnet);
         expect(await known()).toContain("10.244.178.0/24");
         await letIn();
         const isRight = async () => {
@@ -150,7 +150,7 @@ describeInNamespaces("what befalls etcd costs no packet between healthy nodes", 
     test("values that are not JSON: a good lease stays as it was, others are left out, counted and shown", async () => {
       const { agent } = overlay.node(1);
       const { key } = await overlay.node(2).agent.lease();
-      const { leases } = await agent.state();
+      const leases = await agent.leases();
       await overlay.withoutLoss(async (ping) => {
         // Or it would write its lease anew at once.
         overlay.node(2).agent.signal("SIGSTOP");
@@ -178,7 +178,7 @@ describeInNamespaces("what befalls etcd costs no packet between healthy nodes", 
         await settled(3);
       });
       // Its own agent has put it right.
-      expect((await agent.state()).leases).toEqual(leases);
+      expect(await agent.leases()).toEqual(leases);
       expect(await ctl("get", "--print-value-only", `${PREFIX}/subnets/${key}`)).toStartWith(
         '{"PublicIP":"192.0.2.2",',
       );
@@ -191,7 +191,7 @@ describeInNamespaces("what befalls etcd costs no packet between healthy nodes", 
         await ns.exec(["ip", "address", "del", "192.0.2.3/24", "dev", "eth0"]);
         await ns.exec(["ip", "address", "add", "192.0.2.103/24", "dev", "eth0"]);
         const isKnown = async () =>
-          (await overlay.node(1).agent.state()).leases.some(({ ipv4 }) => ipv4.publicIP === "192.0.2.103");
+          (await overlay.node(1).agent.leases()).some(({ ipv4 }) => ipv4.publicIP === "192.0.2.103");
         await eventually(isKnown, { within: 30_000, what: "the new address is published, the others follow" });
         await agent.ready();
         await isFollowed();

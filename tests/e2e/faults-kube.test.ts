@@ -58,7 +58,7 @@ describeInNamespaces("what befalls Kubernetes costs no packet between healthy no
     const inContact = () => Promise.all(agents().map((agent) => agent.warned("leaseSource", false, 60_000)));
     /** What happens in the cluster is seen by all. */
     const isFollowed = async (): Promise<void> => {
-      const { length } = (await overlay.node(1).agent.state()).leases;
+      const { length } = await overlay.node(1).agent.leases();
       await cluster.createNode("n77", publishedNode(77));
       await settled(length + 1);
       await cluster.deleteNode("n77");
@@ -133,7 +133,7 @@ describeInNamespaces("what befalls Kubernetes costs no packet between healthy no
         await cluster.createNode("n67", publishedNode(67));
         await ping.answers(100, 10_000);
         expect(await agent.readiness()).toMatchObject({ status: 200, ready: true });
-        expect((await agent.state()).leases).toHaveLength(3);
+        expect(await agent.leases()).toHaveLength(3);
         await cluster.signal("kube-apiserver", "SIGKILL");
         await cluster.present(await cluster.authority.issue("apiserver-again", names));
         await cluster.restart();
@@ -187,8 +187,8 @@ describeInNamespaces("what befalls Kubernetes costs no packet between healthy no
           const never = publishedNode(68);
           await cluster.createNode("n68", { ...never, annotations: { ...never.annotations, ...bad } });
           await told(`lease n68 of n68 is left out: annotation ${BACKEND_DATA}`);
-          const { leases, rejectedLeases } = await agent.state();
-          expect(leases.map(({ key }) => key)).toEqual(["n1", "n2", "n3"]);
+          const { rejectedLeases } = await agent.state();
+          expect((await agent.leases()).map(({ key }) => key)).toEqual(["n1", "n2", "n3"]);
           expect(rejectedLeases.map(({ key }) => key)).toEqual(["n2", "n68"]);
           expect((await agent.readiness()).ready).toBe(true);
           await agent.settled(3);
@@ -208,7 +208,7 @@ describeInNamespaces("what befalls Kubernetes costs no packet between healthy no
       await overlay.withoutLoss(async () => {
         await ns.exec(["ip", "address", "del", "192.0.2.3/24", "dev", "eth0"]);
         await ns.exec(["ip", "address", "add", "192.0.2.103/24", "dev", "eth0"]);
-        const isKnown = async () => (await other.state()).leases.some(({ ipv4 }) => ipv4.publicIP === "192.0.2.103");
+        const isKnown = async () => (await other.leases()).some(({ ipv4 }) => ipv4.publicIP === "192.0.2.103");
         await eventually(isKnown, { within: 30_000, what: "the new address is published, the others follow" });
         await agent.ready();
         await cluster.createNode("n69", publishedNode(69));

@@ -123,7 +123,7 @@ describeInNamespaces("agents that keep their leases in Kubernetes", () => {
       await isPublished("192.0.2.222");
       await cluster.annotate("n2", { [overwrite]: null });
       await isPublished("192.0.2.2");
-      await eventually(async () => (await overlay.node(1).agent.state()).leases[1]?.ipv4.publicIP === "192.0.2.2", {
+      await eventually(async () => (await overlay.node(1).agent.leases())[1]?.ipv4.publicIP === "192.0.2.2", {
         within: 10_000,
         what: "the other node follows",
       });

@@ -77,7 +77,7 @@ describeInNamespaces("an agent in bad and good times", () => {
     const answer = await agent.readiness();
     expect(answer.status).toBe(200);
     expect(answer.warnings.filter(({ condition }) => condition === "peers")).toHaveLength(garbage.length);
-    expect((await agent.state()).leases).toHaveLength(2);
+    expect(await agent.leases()).toHaveLength(2);
     store.run("DELETE FROM leases WHERE created_at = 1");
     await eventually(async () => (await agent.state()).rejectedLeases.length === 0, {
       within: 2_000,

@@ -70,12 +70,12 @@ describeInNamespaces("an agent that stops, is killed and starts again", () => {
   test("a wiped store prunes nothing, and the leases come back as they were", async () => {
     const { agent, pod } = overlay.node(1);
     await agent.settled(2);
-    const before = (await agent.state()).leases.map(({ key }) => key).sort();
+    const before = (await agent.leases()).map(({ key }) => key).sort();
     const ping = startPing(pod, overlay.node(2).podAddress);
     await ping.answers(5, 5_000);
     using store = openStore(overlay.store);
     store.run("DELETE FROM leases");
-    await eventually(async () => Bun.deepEquals((await agent.state()).leases.map(({ key }) => key).sort(), before), {
+    await eventually(async () => Bun.deepEquals((await agent.leases()).map(({ key }) => key).sort(), before), {
       within: 5_000,
       what: "both leases are back",
     });
@@ -87,7 +87,7 @@ describeInNamespaces("an agent that stops, is killed and starts again", () => {
   test("state that flanneld left is taken over in place, without a lost packet", async () => {
     const { agent, pod, ns } = overlay.node(1);
     await agent.settled(2);
-    const peer = (await agent.state()).leases.find(({ node }) => node === "n2");
+    const peer = (await agent.leases()).find(({ node }) => node === "n2");
     if (!peer) throw new Error("node n2 has no lease");
     await agent.stop();
     // As flanneld makes it: no alias, no protocol.

@@ -10,7 +10,7 @@ const HOUR = 3_600_000;
 
 /** A store of one lease, which tests may change and break. */
 class FakeSource implements LeaseSource {
-  readonly kind = "fake";
+  readonly kind = "embedded";
   readonly location = "memory";
   readonly contact = {};
   readonly requests: LeaseRequest[] = [];

@@ -1,49 +1,12 @@
 import { expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
-import { EventLog } from "../../src/status/event-log.ts";
-import type { Facts } from "../../src/status/facts.ts";
 import { listen } from "../../src/status/listen.ts";
 import { readiness, stall } from "../../src/status/readiness.ts";
-import { debugApp, healthApp } from "../../src/status/server.ts";
+import { healthApp } from "../../src/status/server.ts";
 import { prefix } from "../lease/samples.ts";
 import { TemporaryFolder } from "../support/temp.ts";
 import { eventually } from "../support/wait.ts";
-
-const NOW = 1_700_000_000_000;
-
-function facts(changes: Partial<Facts> = {}): Facts {
-  return {
-    version: "1.2.3",
-    node: "n1",
-    now: NOW,
-    startedAt: NOW - 5_000,
-    flags: {},
-    networkWarnings: [],
-    source: { kind: "embedded", location: "/x/leases.db", contact: { lastContactAt: NOW - 1_000 } },
-    problems: [],
-    loop: { turns: 1, failuresInARow: 0 },
-    rejections: 0,
-    kernel: { settled: true, pruning: true, fullReads: 1, repaired: {}, driftsFound: 0, failures: [] },
-    rules: {
-      mode: "iptables",
-      backend: "iptables-nft",
-      version: "1.8.9",
-      inPlace: { 4: true },
-      looks: 40,
-      checks: 2,
-      writes: 1,
-      repaired: {},
-      forks: 9,
-      lastCheck: { at: NOW - 1_000, durationMs: 8 },
-      errors: [],
-      warnings: [],
-    },
-    diff: () => [],
-    logLevel: "info",
-    events: new EventLog(),
-    ...changes,
-  };
-}
+import { appOf, facts, NOW } from "./facts.ts";
 
 const failure = (n: number) => ({
   operation: "replace route",
@@ -57,7 +20,7 @@ test("ready says why not; an outage of the lease source and refused peers are wa
   const problem = { condition: "device", message: "flannel.1: it is missing" } as const;
   expect(readiness(facts({ problems: [problem] }))).toMatchObject({ ready: false, reasons: [problem] });
   const out = {
-    kind: "embedded",
+    kind: "embedded" as const,
     location: "/x/leases.db",
     contact: { lastContactAt: NOW - 61_000, error: new Error("file is not a database") },
   };
@@ -134,7 +97,7 @@ test("an error while answering is 500 with its message, and is no end", async ()
 });
 
 test("/debug/state is there before anything else is known", async () => {
-  const response = await debugApp(() => facts()).request("/debug/state");
+  const response = await appOf(facts()).request("/debug/state");
   expect(response.status).toBe(200);
   expect(await response.json()).toMatchObject({
     version: "1.2.3",
@@ -144,7 +107,8 @@ test("/debug/state is there before anything else is known", async () => {
     config: { network: null, backend: null },
     externalInterface: null,
     lease: null,
-    leases: [],
+    leaseCounts: { used: 0, rejected: 0, rejectedSinceStart: 0 },
+    peerCounts: { down: 0, notProgrammed: 0, leftOut: 0, degraded: 0, unknown: 0, up: 0 },
     desired: null,
     lastApply: null,
     rules: {

@@ -2,6 +2,7 @@ import { Database } from "bun:sqlite";
 import { join } from "node:path";
 import * as v from "valibot";
 import { type Event, type EventKind, EventList } from "../../src/api/events.ts";
+import { ApiCheck } from "./api-check.ts";
 import { executable } from "./executable.ts";
 import type { Netns } from "./netns.ts";
 import { eventually } from "./wait.ts";
@@ -34,7 +35,7 @@ const DeviceBody = v.object({
 const StateBody = v.object({
   version: v.string(),
   lease: v.nullable(LeaseBody),
-  leases: v.array(LeaseBody),
+  leaseCounts: v.object({ used: v.number(), rejected: v.number() }),
   rejectedLeases: v.array(v.object({ key: v.string(), reason: v.string() })),
   desired: v.nullable(v.object({ routes: v.number(), blackholes: v.array(v.string()), devices: v.array(DeviceBody) })),
   externalInterface: v.nullable(v.object({ name: v.string(), mtu: v.number(), publicIPs: v.array(v.string()) })),
@@ -85,6 +86,8 @@ export interface AgentOptions {
   /** a shell line that is run first, in a mount namespace of the agent's own: what it mounts, only the agent sees */
   readonly before?: string;
 }
+
+let apiCheck: ApiCheck | undefined;
 
 /** The real executable as the agent of one network namespace. */
 export class TestAgent {
@@ -169,8 +172,21 @@ export class TestAgent {
     });
   }
 
-  fetch(path: string, init: RequestInit = {}): Promise<Response> {
-    return fetch(`http://agent${path}`, { ...init, unix: this.#socket });
+  /** Asks it over a unix socket. @throws Error if the answer is not one that its /openapi.json has */
+  async fetch(path: string, init: RequestInit = {}, socket = this.#socket): Promise<Response> {
+    const response = await fetch(`http://agent${path}`, { ...init, unix: socket });
+    const { method = "GET" } = init;
+    if (response.headers.get("content-type") === "application/json" && method !== "HEAD") {
+      const body: unknown = await response.clone().json();
+      if (path !== "/openapi.json") (await this.#apiCheck()).check(method, path, response.status, body);
+    }
+    return response;
+  }
+
+  /** One executable is tested, so one description holds for all agents. */
+  async #apiCheck(): Promise<ApiCheck> {
+    apiCheck ??= new ApiCheck(await (await fetch("http://agent/openapi.json", { unix: this.#socket })).json());
+    return apiCheck;
   }
 
   async readiness(): Promise<ReadinessAnswer> {
@@ -191,7 +207,13 @@ export class TestAgent {
 
   /** Asks for something by the socket on which it takes commands. */
   command(path: string, init: RequestInit): Promise<Response> {
-    return fetch(`http://agent${path}`, { ...init, unix: this.debugSocket });
+    return this.fetch(path, init, this.debugSocket);
+  }
+
+  /** All leases that it knows, its own among them. */
+  async leases(): Promise<v.InferOutput<typeof LeaseBody>[]> {
+    const response = await this.fetch("/debug/leases?limit=10000");
+    return v.parse(v.object({ items: v.array(LeaseBody) }), await response.json()).items;
   }
 
   /** Its own lease. @throws Error if it has none */
@@ -223,7 +245,7 @@ export class TestAgent {
     await eventually(
       async () => {
         const state = await this.state();
-        return state.leases.length === leases && state.reconcile.settled;
+        return state.leaseCounts.used === leases && state.reconcile.settled;
       },
       { within, what: `agent ${this.#options.name} has programmed ${leases - 1} peers` },
     );

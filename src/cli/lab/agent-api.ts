@@ -16,7 +16,7 @@ const FamilySchema = v.object({
 });
 const StateSchema = v.object({
   lease: v.nullable(v.object({ ipv4: v.optional(FamilySchema), ipv6: v.optional(FamilySchema) })),
-  leases: v.array(v.unknown()),
+  leaseCounts: v.object({ used: v.number() }),
   reconcile: v.object({ settled: v.boolean() }),
   rules: v.object({ backend: v.nullable(v.string()) }),
 });
@@ -35,9 +35,13 @@ export interface AgentState {
   readonly rules: string | undefined;
 }
 
-/** Asks an agent. Whatever the body's encoding is, it is handed on as it came. */
+/**
+ * Asks an agent. Whatever the body's encoding is, it is handed on as it came: it has one only if the headers ask for it.
+ */
 export function askAgent(socket: string, path: string, init: RequestInit = {}): Promise<Response> {
-  return fetch(`http://agent${path}`, { ...init, unix: socket, decompress: false });
+  const headers = new Headers(init.headers);
+  if (!headers.has("accept-encoding")) headers.set("accept-encoding", "identity");
+  return fetch(`http://agent${path}`, { ...init, headers, unix: socket, decompress: false });
 }
 
 async function askJson(socket: string, path: string, signal: AbortSignal): Promise<{ ok: boolean; body: unknown }> {
@@ -60,11 +64,11 @@ export async function unreadyReasons(socket: string, signal: AbortSignal): Promi
 /** @throws while it does not answer */
 export async function agentState(socket: string, signal: AbortSignal): Promise<AgentState> {
   const { body } = await askJson(socket, "/debug/state", signal);
-  const { lease, leases, reconcile, rules } = v.parse(StateSchema, body);
+  const { lease, leaseCounts, reconcile, rules } = v.parse(StateSchema, body);
   const { ipv4, ipv6 } = lease ?? {};
   return {
     leases: { ...(ipv4 && { 4: ipv4 }), ...(ipv6 && { 6: ipv6 }) },
-    leaseCount: leases.length,
+    leaseCount: leaseCounts.used,
     settled: reconcile.settled,
     rules: rules.backend ?? undefined,
   };

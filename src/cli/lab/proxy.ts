@@ -25,6 +25,16 @@ export class AgentProxy implements AsyncDisposable {
   }
 }
 
+/** Headers on which the answer depends: who asks, and what for. */
+const HANDED_ON = ["accept", "accept-encoding", "last-event-id", "user-agent"];
+
+function pick(headers: Headers): [string, string][] {
+  return HANDED_ON.flatMap((name): [string, string][] => {
+    const value = headers.get(name);
+    return value === null ? [] : [[name, value]];
+  });
+}
+
 async function forward(request: Request, { name, debugSocket }: LabNode): Promise<Response> {
   if (request.method !== "GET" && request.method !== "HEAD") {
     return new Response("only GET and HEAD\n", { status: 405, headers: { allow: "GET, HEAD" } });
@@ -34,6 +44,7 @@ async function forward(request: Request, { name, debugSocket }: LabNode): Promis
   try {
     const { body, status, headers } = await askAgent(debugSocket, `${path}${search}`, {
       method: request.method,
+      headers: pick(request.headers),
       signal: request.signal,
     });
     return new Response(body, { status, headers });

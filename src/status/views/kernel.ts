@@ -1,0 +1,98 @@
+import type * as v from "valibot";
+import type * as api from "../../api/kernel.ts";
+import { labelOf } from "../../kernel/apply.ts";
+import type { Operation } from "../../kernel/operations.ts";
+import { isOwnDevice } from "../../kernel/owned.ts";
+import type { Link } from "../../kernel/state.ts";
+import { familyOf } from "../../net/address.ts";
+import type { Family } from "../../net/family.ts";
+import { formatPrefix } from "../../net/prefix.ts";
+import type { ApplyFacts, Facts } from "../facts.ts";
+import type { Question } from "../question.ts";
+import { desiredDeviceView, familyOfDevice, kernelDeviceView } from "./device.ts";
+import { asked, blackholesOf, desiredEntries, kernelEntries } from "./entries.ts";
+import { leaseOf } from "./leases.ts";
+import { pageOf } from "./page.ts";
+import { time } from "./values.ts";
+
+function askedLease(facts: Facts, { query }: Question) {
+  return query.node === undefined ? undefined : (leaseOf(facts, query.node) ?? "none");
+}
+
+export function desiredView(facts: Facts, question: Question): v.InferOutput<typeof api.Desired> {
+  const { desired, actual } = facts;
+  const entries = desired === undefined ? [] : asked(desiredEntries(desired), question, askedLease(facts, question));
+  return {
+    ...pageOf(entries, question, (entry) => entry.view()),
+    devices: desired?.devices.map((device) => desiredDeviceView(device, actual)) ?? [],
+    blackholes: desired?.blackholes.map(formatPrefix) ?? [],
+    networks: Object.values(desired?.networks ?? {}).map(formatPrefix),
+  };
+}
+
+export function kernelView(facts: Facts, question: Question): v.InferOutput<typeof api.KernelState> {
+  const { actual, kernel } = facts;
+  const entries = actual === undefined ? [] : asked(kernelEntries(actual), question, askedLease(facts, question));
+  const links: readonly Link[] = actual?.links.values().filter(isOwnDevice).toArray() ?? [];
+  return {
+    ...pageOf(entries, question, (entry) => entry.view()),
+    devices: links.flatMap(({ vxlan, ...link }) =>
+      vxlan === undefined || actual === undefined ? [] : [kernelDeviceView({ ...link, vxlan }, actual)],
+    ),
+    blackholes: actual === undefined ? [] : blackholesOf(actual),
+    fullReads: kernel.fullReads,
+  };
+}
+
+export function diffView(facts: Facts, question: Question): v.InferOutput<typeof api.Diff> {
+  const { settled, pruning } = facts.kernel;
+  const { family } = question.query;
+  const operations = facts.diff();
+  const wanted = family === undefined ? undefined : family === "ipv4" ? 4 : 6;
+  const isAsked = (operation: Operation) => familyOfOperation(operation, facts) === wanted;
+  const page = pageOf(wanted === undefined ? operations : operations.filter(isAsked), question, changeView);
+  return { ...page, settled: settled && operations.length === 0, pruning };
+}
+
+const ACTIONS: Readonly<Record<string, v.InferOutput<typeof api.Change>["action"]>> = {
+  add: "add",
+  delete: "remove",
+  change: "change",
+};
+
+function changeView(operation: Operation): v.InferOutput<typeof api.Change> {
+  const [kind = operation.kind, verb = ""] = operation.kind.split("-");
+  const { object } = labelOf(operation);
+  // A replacement adds what is missing, and changes what is there.
+  const replaces = operation.why === "it is missing" ? "add" : "change";
+  return { action: ACTIONS[verb] ?? replaces, kind, object, why: operation.why };
+}
+
+function familyOfOperation(operation: Operation, { actual }: Pick<Facts, "actual">): Family {
+  switch (operation.kind) {
+    case "route-replace":
+    case "route-delete":
+    case "blackhole-replace":
+    case "blackhole-delete":
+      return operation.destination.family;
+    case "address-add":
+    case "address-delete":
+    case "neighbour-replace":
+    case "neighbour-delete":
+      return familyOf(operation.address);
+    case "link-add":
+      return operation.device.family;
+    case "link-change":
+    case "link-delete":
+    case "offload-change":
+    case "forwarding-replace":
+    case "forwarding-delete": {
+      const link = actual?.links.get(operation.index);
+      return link === undefined ? 4 : familyOfDevice(link);
+    }
+  }
+}
+
+export function applyView({ at, durationMs, cause, done, failures }: ApplyFacts): v.InferOutput<typeof api.Apply> {
+  return { at: time(at), durationMs, cause, done: { ...done }, failures: [...failures] };
+}

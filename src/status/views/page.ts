@@ -1,0 +1,22 @@
+import { LIMIT_DEFAULT } from "../../api/queries.ts";
+import { linkTo, type Question } from "../question.ts";
+
+export interface Page<T> {
+  readonly items: T[];
+  readonly total: number;
+  readonly offset: number;
+  readonly next: string | null;
+}
+
+/** The page of a list that was asked for: only its items are made into what is shown. */
+export function pageOf<T, U>(all: Iterable<T>, question: Question, view: (item: T) => U): Page<U> {
+  const { offset = 0, limit = LIMIT_DEFAULT } = question.query;
+  const end = offset + limit;
+  const items: U[] = [];
+  let total = 0;
+  for (const item of all) {
+    if (total >= offset && total < end) items.push(view(item));
+    total++;
+  }
+  return { items, total, offset, next: total > end ? linkTo(question, end) : null };
+}
