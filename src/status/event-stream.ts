@@ -31,9 +31,9 @@ export function eventStream({ events, isAsked, after, stopping, onEnd }: StreamO
     {
       start(controller) {
         const send = (text: string): void => {
-          controller.enqueue(encoder.encode(text));
-          // Nothing is kept for a reader that does not read.
+          // For a reader that does not read nothing is kept: it can come back, and say what it had last.
           if ((controller.desiredSize ?? 0) <= 0) end(true);
+          else controller.enqueue(encoder.encode(text));
         };
         const onEvent = (event: Event): void => {
           if (isAsked(event)) send(frameOf(event));
