@@ -1,4 +1,5 @@
 import type { Context } from "hono";
+import { breathe } from "./slices.ts";
 
 /** Items that are written as JSON in one go: some tenths of a millisecond, in between others get their turn. */
 const AT_ONCE = 1000;
@@ -23,7 +24,7 @@ async function toJson(document: object, isPretty: boolean): Promise<string> {
     const text = JSON.stringify(items.slice(at, at + AT_ONCE), null, indent);
     // Without its brackets, and a level further in.
     parts.push(isPretty ? text.slice(2, -2).replaceAll("\n", "\n  ") : text.slice(1, -1));
-    await new Promise(setImmediate);
+    await breathe();
   }
   // It comes first, so the first of this text is it.
   const whole = JSON.stringify({ ...document, items: [] }, null, indent);

@@ -40,7 +40,7 @@ export function addResources(app: App, { facts, stopping }: DebugParts): void {
   let streams = 0;
   for (const name of Object.keys(RESOURCES) as ResourceName[]) {
     const resource: Resource = RESOURCES[name];
-    app.get(resource.path, (context) => {
+    app.get(resource.path, async (context) => {
       const question = questionOf(context, resource);
       if (name === "events" && wantsStream(context, question)) {
         if (streams >= MOST_STREAMS)
@@ -49,7 +49,7 @@ export function addResources(app: App, { facts, stopping }: DebugParts): void {
           streams += change;
         });
       }
-      return answer(context, VIEWS[name](facts(), question), { isPretty: question.query.pretty });
+      return answer(context, await VIEWS[name](facts(), question), { isPretty: question.query.pretty });
     });
   }
   app.get("/openapi.json", async (context) => {

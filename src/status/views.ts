@@ -16,7 +16,7 @@ export const VIEWS: {
   readonly [Name in ResourceName]: (
     facts: Facts,
     question: Question,
-  ) => v.InferOutput<(typeof RESOURCES)[Name]["schema"]>;
+  ) => v.InferOutput<(typeof RESOURCES)[Name]["schema"]> | Promise<v.InferOutput<(typeof RESOURCES)[Name]["schema"]>>;
 } = {
   state: stateView,
   config: configView,

@@ -1,5 +1,6 @@
 // What `npm run bench` measures: `bun tests/bench/run.ts [PART…]`; without a part, all of them. Prints JSON by part.
 import { TemporaryFolder } from "../support/temp.ts";
+import { benchApi } from "./api.ts";
 import { benchCni } from "./cni.ts";
 import { benchEtcd } from "./etcd.ts";
 import { benchKernel } from "./kernel.ts";
@@ -15,6 +16,7 @@ const PARTS: Readonly<Record<string, (folder: string) => Promise<object>>> = {
   kube: benchKubernetes,
   cni: benchCni,
   rules: benchRules,
+  api: benchApi,
 };
 
 async function main(names: readonly string[]): Promise<number> {

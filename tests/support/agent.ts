@@ -172,9 +172,14 @@ export class TestAgent {
     });
   }
 
+  /** Asks it over a unix socket, and takes whatever it answers. */
+  raw(path: string, init: RequestInit = {}, socket = this.#socket): Promise<Response> {
+    return fetch(`http://agent${path}`, { ...init, unix: socket });
+  }
+
   /** Asks it over a unix socket. @throws Error if the answer is not one that its /openapi.json has */
   async fetch(path: string, init: RequestInit = {}, socket = this.#socket): Promise<Response> {
-    const response = await fetch(`http://agent${path}`, { ...init, unix: socket });
+    const response = await this.raw(path, init, socket);
     const { method = "GET" } = init;
     if (response.headers.get("content-type") === "application/json" && method !== "HEAD") {
       const body: unknown = await response.clone().json();
@@ -185,7 +190,7 @@ export class TestAgent {
 
   /** One executable is tested, so one description holds for all agents. */
   async #apiCheck(): Promise<ApiCheck> {
-    apiCheck ??= new ApiCheck(await (await fetch("http://agent/openapi.json", { unix: this.#socket })).json());
+    apiCheck ??= new ApiCheck(await (await this.raw("/openapi.json")).json());
     return apiCheck;
   }
 

@@ -17,10 +17,10 @@ export function eventFilter(facts: Pick<Facts, "snapshot">, { query }: Question)
     (since === undefined || ("id" in since ? id > since.id : Date.parse(at) > since.time));
 }
 
-export function eventsView(facts: Facts, question: Question): v.InferOutput<typeof EventList> {
+export async function eventsView(facts: Facts, question: Question): Promise<v.InferOutput<typeof EventList>> {
   const kept = facts.events.after();
   return {
-    ...pageOf(kept.filter(eventFilter(facts, question)), question, (event) => event),
+    ...(await pageOf(kept.filter(eventFilter(facts, question)), question, (event) => event)),
     oldest: kept[0]?.id ?? null,
   };
 }

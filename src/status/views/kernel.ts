@@ -19,23 +19,23 @@ function askedLease(facts: Facts, { query }: Question) {
   return query.node === undefined ? undefined : (leaseOf(facts, query.node) ?? "none");
 }
 
-export function desiredView(facts: Facts, question: Question): v.InferOutput<typeof api.Desired> {
+export async function desiredView(facts: Facts, question: Question): Promise<v.InferOutput<typeof api.Desired>> {
   const { desired, actual } = facts;
   const entries = desired === undefined ? [] : asked(desiredEntries(desired), question, askedLease(facts, question));
   return {
-    ...pageOf(entries, question, (entry) => entry.view()),
+    ...(await pageOf(entries, question, (entry) => entry.view())),
     devices: desired?.devices.map((device) => desiredDeviceView(device, actual)) ?? [],
     blackholes: desired?.blackholes.map(formatPrefix) ?? [],
     networks: Object.values(desired?.networks ?? {}).map(formatPrefix),
   };
 }
 
-export function kernelView(facts: Facts, question: Question): v.InferOutput<typeof api.KernelState> {
+export async function kernelView(facts: Facts, question: Question): Promise<v.InferOutput<typeof api.KernelState>> {
   const { actual, kernel } = facts;
   const entries = actual === undefined ? [] : asked(kernelEntries(actual), question, askedLease(facts, question));
   const links: readonly Link[] = actual?.links.values().filter(isOwnDevice).toArray() ?? [];
   return {
-    ...pageOf(entries, question, (entry) => entry.view()),
+    ...(await pageOf(entries, question, (entry) => entry.view())),
     devices: links.flatMap(({ vxlan, ...link }) =>
       vxlan === undefined || actual === undefined ? [] : [kernelDeviceView({ ...link, vxlan }, actual)],
     ),
@@ -44,13 +44,13 @@ export function kernelView(facts: Facts, question: Question): v.InferOutput<type
   };
 }
 
-export function diffView(facts: Facts, question: Question): v.InferOutput<typeof api.Diff> {
+export async function diffView(facts: Facts, question: Question): Promise<v.InferOutput<typeof api.Diff>> {
   const { settled, pruning } = facts.kernel;
   const { family } = question.query;
   const operations = facts.diff();
   const wanted = family === undefined ? undefined : family === "ipv4" ? 4 : 6;
   const isAsked = (operation: Operation) => familyOfOperation(operation, facts) === wanted;
-  const page = pageOf(wanted === undefined ? operations : operations.filter(isAsked), question, changeView);
+  const page = await pageOf(wanted === undefined ? operations : operations.filter(isAsked), question, changeView);
   return { ...page, settled: settled && operations.length === 0, pruning };
 }
 

@@ -71,7 +71,10 @@ export function rejectedView(
 }
 
 /** Whether a lease is the one of a node, by the node's name or the lease's key. */
-export function isOf({ key, node }: { readonly key: string; readonly node?: string }, name: string): boolean {
+export function isOf(
+  { key, node }: { readonly key: string; readonly node?: string | undefined },
+  name: string,
+): boolean {
   return key === name || node === name;
 }
 
@@ -86,7 +89,7 @@ export function leaseOf({ own, snapshot }: Pick<Facts, "own" | "snapshot">, name
   throw new Refusal(404, `no lease is of a node ${name} or has this key; /debug/leases has them all`);
 }
 
-export function leasesView(facts: Facts, question: Question): v.InferOutput<typeof api.LeaseList> {
+export async function leasesView(facts: Facts, question: Question): Promise<v.InferOutput<typeof api.LeaseList>> {
   const { node, family } = question.query;
   if (node !== undefined) leaseOf(facts, node);
   const leases = facts.snapshot?.leases ?? [];
@@ -99,7 +102,7 @@ export function leasesView(facts: Facts, question: Question): v.InferOutput<type
             (family === undefined || lease.subnets[family === "ipv4" ? 4 : 6] !== undefined),
         );
   return {
-    ...pageOf(asked, question, leaseView),
+    ...(await pageOf(asked, question, leaseView)),
     snapshotTakenAt: time(facts.snapshot?.takenAt),
     counts: leaseCounts(facts),
     rejected: rejectedView(facts, (lease) => node === undefined || isOf(lease, node)),

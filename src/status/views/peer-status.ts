@@ -5,6 +5,8 @@ import type { Lease } from "../../lease/lease.ts";
 import { FAMILIES, type Family } from "../../net/family.ts";
 import { formatPrefix, type Prefix } from "../../net/prefix.ts";
 import type { Facts } from "../facts.ts";
+import { breathe } from "../slices.ts";
+import { isOf } from "./leases.ts";
 
 /** How one peer is, as far as all of them are looked at for the counts; `peers.ts` has the rest. */
 export interface PeerStatus {
@@ -48,13 +50,45 @@ const BY_VERDICT: Readonly<Record<Verdict, PeerState>> = {
 /** From the worst on. */
 const STATES = PeerState.options;
 
-/** Every other node, the worst first, then by name. Looks at each peer of these families; 5,000 take some milliseconds. */
-export function peerStatuses(facts: Facts, families: readonly Family[] = FAMILIES): PeerStatus[] {
-  const look = new PeerLook(facts, families);
+/** Peers that are looked at in one go. */
+const AT_ONCE = 1000;
+
+/** Every other node, the worst first, then by name. */
+export async function peerStatuses(facts: Facts, families: readonly Family[] = FAMILIES): Promise<PeerStatus[]> {
   const byState = new Map(STATES.map((state) => [state, [] as PeerStatus[]]));
-  for (const status of look.all()) byState.get(status.state)?.push(status);
+  const take = (status: PeerStatus): void => void byState.get(status.state)?.push(status);
+  const { leases = [] } = facts.snapshot ?? {};
+  for (let at = 0; at < leases.length; at += AT_ONCE) {
+    // The kernel's state may change in between.
+    const look = new PeerLook(facts, families);
+    for (const lease of leases.slice(at, at + AT_ONCE)) {
+      const isMeant = families.some((family) => families.length > 1 || lease.subnets[family] !== undefined);
+      if (isMeant && lease.key !== facts.own?.key) take(look.at(lease));
+    }
+    await breathe();
+  }
+  for (const status of rejectedOnes(facts)) take(status);
   for (const peers of byState.values()) peers.sort((a, b) => compare(a.node ?? a.key, b.node ?? b.key));
   return [...byState.values()].flat();
+}
+
+/** Those that are of a node of this name, or whose lease has this key: one as a rule. */
+export function peerStatus(facts: Facts, name: string): PeerStatus[] {
+  const look = new PeerLook(facts, FAMILIES);
+  const leases = facts.snapshot?.leases.filter((lease) => isOf(lease, name) && lease.key !== facts.own?.key) ?? [];
+  return [...leases.map((lease) => look.at(lease)), ...rejectedOnes(facts).filter((status) => isOf(status, name))];
+}
+
+/** Nodes whose only record is rejected. */
+function rejectedOnes({ snapshot, own }: Facts): PeerStatus[] {
+  if (snapshot === undefined || snapshot.rejected.length === 0) return [];
+  // The last good lease of one may still be in use.
+  const used = new Set([...snapshot.leases.map(({ key }) => key), own?.key]);
+  return snapshot.rejected
+    .filter(({ key }) => !used.has(key))
+    .map(({ key, node, reason }) => {
+      return { key, node, state: "leftOut", lease: undefined, families: [], leftOut: reason };
+    });
 }
 
 export function countStates(statuses: Iterable<PeerStatus>): Record<PeerState, number> {
@@ -83,24 +117,7 @@ class PeerLook {
     this.#skipped = new Map(desired?.skipped.map(({ key, reason }) => [key, reason]));
   }
 
-  *all(): Generator<PeerStatus> {
-    const { own, snapshot } = this.#facts;
-    if (snapshot === undefined) return;
-    const alone = this.#families.length === 1;
-    for (const lease of snapshot.leases) {
-      if (lease.key === own?.key) continue;
-      if (!alone || this.#families.some((family) => lease.subnets[family] !== undefined)) yield this.#ofLease(lease);
-    }
-    if (snapshot.rejected.length === 0) return;
-    const used = new Set(snapshot.leases.map(({ key }) => key));
-    for (const { key, node, reason } of snapshot.rejected) {
-      // Its last good lease may still be in use.
-      if (used.has(key) || key === own?.key) continue;
-      yield { key, node, state: "leftOut", lease: undefined, families: [], leftOut: reason };
-    }
-  }
-
-  #ofLease(lease: Lease): PeerStatus {
+  at(lease: Lease): PeerStatus {
     const families: FamilyStatus[] = [];
     for (const family of this.#families) {
       const subnet = lease.subnets[family];

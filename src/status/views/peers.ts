@@ -7,17 +7,17 @@ import { Refusal } from "../refusals.ts";
 import { isOf } from "./leases.ts";
 import { pageOf } from "./page.ts";
 import { adviceFor } from "./peer-advice.ts";
-import { countStates, type FamilyStatus, type PeerStatus, peerStatuses } from "./peer-status.ts";
+import { countStates, type FamilyStatus, type PeerStatus, peerStatus, peerStatuses } from "./peer-status.ts";
 import { probeView } from "./probe.ts";
 import { familyName, time } from "./values.ts";
 
 /** Every other node, as this one sees it. */
-export function peersView(facts: Facts, question: Question): v.InferOutput<typeof api.PeerList> {
+export async function peersView(facts: Facts, question: Question): Promise<v.InferOutput<typeof api.PeerList>> {
   const { family, node } = question.query;
-  const all = peerStatuses(facts, family === undefined ? undefined : [family === "ipv4" ? 4 : 6]);
+  const all = await peerStatuses(facts, family === undefined ? undefined : [family === "ipv4" ? 4 : 6]);
   const asked = node === undefined ? all : peersOf(facts, all, node);
   return {
-    ...pageOf(asked, question, (status) => peerView(facts, status)),
+    ...(await pageOf(asked, question, (status) => peerView(facts, status))),
     counts: countStates(asked),
     probeIntervalMs: facts.probes?.intervalMs ?? null,
   };
@@ -25,13 +25,13 @@ export function peersView(facts: Facts, question: Question): v.InferOutput<typeo
 
 /** One of them, by its node's name or its lease's key. */
 export function onePeerView(facts: Facts, { node = "" }: Question): api.Peer {
-  const [status] = peersOf(facts, peerStatuses(facts), node);
-  if (status === undefined) throw new Refusal(404, `${node} has no part of this family`);
+  const [status] = peersOf(facts, peerStatus(facts, node), node);
+  if (status === undefined) throw new Refusal(404, `there is no peer ${node}`);
   return peerView(facts, status);
 }
 
 function peersOf(facts: Facts, all: readonly PeerStatus[], name: string): PeerStatus[] {
-  const found = all.filter(({ key, node }) => isOf({ key, ...(node === undefined ? {} : { node }) }, name));
+  const found = all.filter((status) => isOf(status, name));
   if (found.length > 0) return found;
   const { own, node } = facts;
   const isSelf = name === node || (own !== undefined && isOf(own, name));

@@ -12,7 +12,8 @@ import { rulesView } from "./rules.ts";
 import { time } from "./values.ts";
 
 /** Everything in short: lists are counts here. */
-export function stateView(facts: Facts): v.InferOutput<typeof State> {
+export async function stateView(facts: Facts): Promise<v.InferOutput<typeof State>> {
+  const peerCounts = countStates(await peerStatuses(facts));
   const { own, desired, kernel, snapshot, cniConf } = facts;
   const { ready, reasons, warnings } = readiness(facts);
   return {
@@ -30,7 +31,7 @@ export function stateView(facts: Facts): v.InferOutput<typeof State> {
     snapshotTakenAt: time(snapshot?.takenAt),
     leaseCounts: leaseCounts(facts),
     rejectedLeases: rejectedView(facts),
-    peerCounts: countStates(peerStatuses(facts)),
+    peerCounts,
     desired:
       desired === undefined
         ? null
