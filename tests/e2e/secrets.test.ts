@@ -102,7 +102,7 @@ describeInNamespaces("secrets", () => {
     const url = `--kube-api-url=http://me:${SECRETS.urlPassword}@127.0.0.1:1`;
     const file = `--kubeconfig-file=${folder.at("kubeconfig")}`;
     const other = await toldBy("url", ["--kube-subnet-mgr", url, file], {});
-expect(other).toContain("127.0.0.1:1");
+    expect(other).toContain("127.0.0.1:1");
     expectNone(other);
   });
 });
