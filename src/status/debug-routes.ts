@@ -13,13 +13,6 @@ import { Refusal } from "./refusals.ts";
 import { eventFilter } from "./views/events.ts";
 import { VIEWS } from "./views.ts";
 
-/** What Bun hands to a handler beside the request: the server. Not there where a test calls. */
-export interface Bindings {
-  Bindings: Partial<Pick<Bun.Server<undefined>, "timeout">>;
-}
-
-type App = Hono<Bindings>;
-
 export interface DebugParts {
   readonly facts: () => Facts;
   /** for commands; undefined: they are refused */
@@ -36,7 +29,7 @@ const MOST_STREAMS = 16;
 const MOST_BODY = 4096;
 
 /** Everything that can be read. */
-export function addResources(app: App, { facts, stopping }: DebugParts): void {
+export function addResources(app: Hono, { facts, stopping }: DebugParts): void {
   let streams = 0;
   for (const name of Object.keys(RESOURCES) as ResourceName[]) {
     const resource: Resource = RESOURCES[name];
@@ -71,12 +64,12 @@ function questionOf(context: Context, resource: Resource): Question {
   return { path, query, parameters, ...(node === undefined ? {} : { node }) };
 }
 
-function wantsStream(context: Context<Bindings>, { query }: Question): boolean {
+function wantsStream(context: Context, { query }: Question): boolean {
   return query.follow ?? /\btext\/event-stream\b/.test(context.req.header("accept") ?? "");
 }
 
 function streamEvents(
-  context: Context<Bindings>,
+  context: Context,
   question: Question,
   facts: Facts,
   stopping: AbortSignal,
@@ -89,8 +82,6 @@ function streamEvents(
   if (context.req.method === "HEAD") return context.body(null, 200, headers);
   const lastId = context.req.header("last-event-id");
   const after = lastId !== undefined && /^\d{1,15}$/.test(lastId) ? Number(lastId) : 0;
-  // A quiet stream is no idle connection.
-  context.env?.timeout?.(context.req.raw, 0);
   count(1);
   const body = eventStream({
     events: facts.events,
@@ -103,7 +94,7 @@ function streamEvents(
 }
 
 /** What changes something: for whoever may open the socket of --debug-socket. */
-export function addCommands(app: App, { control }: DebugParts): void {
+export function addCommands(app: Hono, { control }: DebugParts): void {
   const commanded = (context: Context): AgentControl => {
     if (control !== undefined) return control;
     const { method, path } = context.req;

@@ -5,7 +5,7 @@ import { logger } from "../base/log.ts";
 import { formatListenAddress } from "../config/listen-address.ts";
 import { nearest } from "../config/nearest.ts";
 import { answer } from "./answer.ts";
-import { addCommands, addResources, type Bindings, type DebugParts } from "./debug-routes.ts";
+import { addCommands, addResources, type DebugParts } from "./debug-routes.ts";
 import type { Facts } from "./facts.ts";
 import { isOwnHost } from "./host-check.ts";
 import { readiness, stall } from "./readiness.ts";
@@ -13,11 +13,9 @@ import { Refusal } from "./refusals.ts";
 
 const log = logger("http");
 
-type App = Hono<Bindings>;
-
-function emptyApp(): App {
+function emptyApp(): Hono {
   // A request of HTTP/1.0 may lack the Host header (HAProxy's checks do), and its URL is then the path alone.
-  const app: App = new Hono<Bindings>({ getPath: (request) => new URL(request.url, "http://localhost").pathname });
+  const app = new Hono({ getPath: (request) => new URL(request.url, "http://localhost").pathname });
   app.notFound((context) => answer(context, { error: nothingAt(app, context.req.path) }, { status: 404 }));
   app.onError((error, context) => {
     if (error instanceof Refusal) return answer(context, { error: error.message }, { status: error.status });
@@ -27,13 +25,13 @@ function emptyApp(): App {
   return app;
 }
 
-function nothingAt(app: App, path: string): string {
+function nothingAt(app: Hono, path: string): string {
   const paths = [...new Set(app.routes.map((route) => route.path))].filter((known) => !/[*:]/.test(known));
   const meant = nearest(path, paths);
   return `nothing is at ${path}${meant === undefined ? "" : `; did you mean ${meant}?`}`;
 }
 
-function addHealth(app: App, facts: () => Facts): void {
+function addHealth(app: Hono, facts: () => Facts): void {
   app.get("/healthz", (context) => {
     const message = stall(facts());
     const live = message === undefined;
@@ -46,14 +44,14 @@ function addHealth(app: App, facts: () => Facts): void {
 }
 
 /** `/healthz` and `/readyz`, for kubelet's probes. */
-export function healthApp(facts: () => Facts): App {
+export function healthApp(facts: () => Facts): Hono {
   const app = emptyApp();
   addHealth(app, facts);
   return app;
 }
 
 /** All that `--debug-addr` serves. */
-export function debugApp(parts: DebugParts): App {
+export function debugApp(parts: DebugParts): Hono {
   const app = emptyApp();
   const { address, facts } = parts;
   if (address.kind === "tcp") {

@@ -10,6 +10,8 @@ export class AgentProxy implements AsyncDisposable {
     this.#server = Bun.serve({
       hostname: "127.0.0.1",
       port: 0,
+      // Longer than an agent's stream of events is quiet.
+      idleTimeout: 60,
       fetch: (request) => forward(request, node),
       error: (error) => new Response(`${describeError(error)}\n`, { status: 500 }),
     });
