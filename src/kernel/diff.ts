@@ -95,14 +95,16 @@ export class Comparison {
   hasNeighbour(device: DesiredDevice, address: Address): boolean {
     const link = this.#devices.ready.get(device.name);
     if (link === undefined || !device.neighbours.has(address)) return false;
-    return diffNeighbour(device, link, address, this.#actual.neighbours.get(link.index)?.get(address)).length === 0;
+    const found = this.#actual.neighbours.get(link.index)?.get(address);
+    return found?.permanent === true && found.mac === device.neighbours.get(address);
   }
 
   /** Whether a wanted forwarding entry is there as it is wanted. */
   hasForwarding(device: DesiredDevice, mac: Mac): boolean {
     const link = this.#devices.ready.get(device.name);
     if (link === undefined || !device.forwarding.has(mac)) return false;
-    return diffForwarding(device, link, mac, this.#actual.forwarding.get(link.index)?.get(mac)).length === 0;
+    const found = this.#actual.forwarding.get(link.index)?.get(mac);
+    return found?.permanent === true && !found.special && found.destination === device.forwarding.get(mac);
   }
 
   /** What is to be done at the one place that changed. */

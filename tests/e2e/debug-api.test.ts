@@ -164,4 +164,15 @@ describeInNamespaces("the debug API of running agents", () => {
     expect(JSON.parse(zipped)).toMatchObject({ node: "n1" });
     expect(await Bun.file(join(folder.path, "headers")).text()).toMatch(/^content-encoding: gzip\r$/im);
   });
+
+  test("a quiet stream stays open, with a sign of life now and then", async () => {
+    const stream = await agent().fetch("/debug/events?follow&kind=stopping");
+    const decoder = new TextDecoder();
+    let text = "";
+    for await (const chunk of stream.body ?? []) {
+      text += decoder.decode(chunk, { stream: true });
+      if (text.includes("\n: still here\n\n")) break;
+    }
+    expect(text).toBe("retry: 2000\n\n: still here\n\n");
+  }, 30_000);
 });

@@ -61,6 +61,38 @@ describe("a look at one place", () => {
     );
   });
 
+  test("an entry is there where its device is, and nothing is to be done for it", () => {
+    fc.assert(
+      fc.property(anyWorld(15), anyDesired, (world, desired) => {
+        const comparison = new Comparison(desired, world.make().dump(NETWORKS), { prune: false });
+        const all = comparison.all();
+        const todo = new Set(all.map((operation) => JSON.stringify([operation.kind, placeOf(operation)])));
+        const unready = new Set(
+          all.flatMap((operation) => {
+            if (operation.kind === "link-add") return operation.device.name;
+            return operation.kind === "link-change" && operation.changes.up ? operation.name : [];
+          }),
+        );
+        const isDone = (device: string, kind: Operation["kind"], place: Change) =>
+          !unready.has(device) && !todo.has(JSON.stringify([kind, place]));
+        for (const [key, { device }] of desired.routes)
+          expect(comparison.hasRoute(key)).toBe(isDone(device, "route-replace", { kind: "route", key }));
+        for (const device of desired.devices) {
+          const index = world.make().links.find(({ name }) => name === device.name)?.index;
+          for (const address of device.neighbours.keys()) {
+            const place: Change = { kind: "neighbour", index: index ?? 0, address };
+            expect(comparison.hasNeighbour(device, address)).toBe(isDone(device.name, "neighbour-replace", place));
+          }
+          for (const key of device.forwarding.keys()) {
+            const place: Change = { kind: "forwarding", index: index ?? 0, key };
+            expect(comparison.hasForwarding(device, key)).toBe(isDone(device.name, "forwarding-replace", place));
+          }
+        }
+      }),
+      { numRuns: 200 },
+    );
+  });
+
   test("at what was notified finds all that a change made wrong, and a change without consequence gives nothing", () => {
     fc.assert(
       fc.property(

@@ -1,12 +1,11 @@
 import { PeerState, type Verdict } from "../../api/peers.ts";
 import type { DesiredDevice } from "../../desired/desired.ts";
 import { Comparison } from "../../kernel/diff.ts";
-import type { Lease } from "../../lease/lease.ts";
-import { FAMILIES, type Family } from "../../net/family.ts";
+import type { Lease, RejectedLease } from "../../lease/lease.ts";
+import { FAMILIES, type Family, type PerFamily } from "../../net/family.ts";
 import { formatPrefix, type Prefix } from "../../net/prefix.ts";
 import type { Facts } from "../facts.ts";
 import { breathe } from "../slices.ts";
-import { isOf } from "./leases.ts";
 
 /** How one peer is, as far as all of them are looked at for the counts; `peers.ts` has the rest. */
 export interface PeerStatus {
@@ -49,93 +48,135 @@ const BY_VERDICT: Readonly<Record<Verdict, PeerState>> = {
 
 /** From the worst on. */
 const STATES = PeerState.options;
+const RANK: Readonly<Record<PeerState, number>> = {
+  down: 0,
+  notProgrammed: 1,
+  leftOut: 2,
+  degraded: 3,
+  unknown: 4,
+  up: 5,
+};
 
 /** Peers that are looked at in one go. */
 const AT_ONCE = 1000;
 
-/** Every other node, the worst first, then by name. */
-export async function peerStatuses(facts: Facts, families: readonly Family[] = FAMILIES): Promise<PeerStatus[]> {
-  const byState = new Map(STATES.map((state) => [state, [] as PeerStatus[]]));
-  const take = (status: PeerStatus): void => void byState.get(status.state)?.push(status);
-  const { leases = [] } = facts.snapshot ?? {};
-  for (let at = 0; at < leases.length; at += AT_ONCE) {
-    // The kernel's state may change in between.
-    const look = new PeerLook(facts, families);
-    for (const lease of leases.slice(at, at + AT_ONCE)) {
-      const isMeant = families.some((family) => families.length > 1 || lease.subnets[family] !== undefined);
-      if (isMeant && lease.key !== facts.own?.key) take(look.at(lease));
-    }
-    await breathe();
+/** The states of all peers, of which there may be thousands: nothing is made for one that is not shown. */
+export interface PeerOrder {
+  /** the worst first, then by name: the leases, and the records of nodes that have no other */
+  readonly peers: readonly (Lease | RejectedLease)[];
+  readonly counts: Readonly<Record<PeerState, number>>;
+}
+
+/** Looks at every other node, in slices. */
+export async function orderPeers(look: PeerLook): Promise<PeerOrder> {
+  const byState = new Map(STATES.map((state) => [state, [] as (Lease | RejectedLease)[]]));
+  let looked = 0;
+  for (const lease of look.leases()) {
+    byState.get(look.stateOf(lease))?.push(lease);
+    if (++looked % AT_ONCE === 0) await breathe();
   }
-  for (const status of rejectedOnes(facts)) take(status);
-  for (const peers of byState.values()) peers.sort((a, b) => compare(a.node ?? a.key, b.node ?? b.key));
-  return [...byState.values()].flat();
-}
-
-/** Those that are of a node of this name, or whose lease has this key: one as a rule. */
-export function peerStatus(facts: Facts, name: string): PeerStatus[] {
-  const look = new PeerLook(facts, FAMILIES);
-  const leases = facts.snapshot?.leases.filter((lease) => isOf(lease, name) && lease.key !== facts.own?.key) ?? [];
-  return [...leases.map((lease) => look.at(lease)), ...rejectedOnes(facts).filter((status) => isOf(status, name))];
-}
-
-/** Nodes whose only record is rejected. */
-function rejectedOnes({ snapshot, own }: Facts): PeerStatus[] {
-  if (snapshot === undefined || snapshot.rejected.length === 0) return [];
-  // The last good lease of one may still be in use.
-  const used = new Set([...snapshot.leases.map(({ key }) => key), own?.key]);
-  return snapshot.rejected
-    .filter(({ key }) => !used.has(key))
-    .map(({ key, node, reason }) => {
-      return { key, node, state: "leftOut", lease: undefined, families: [], leftOut: reason };
-    });
-}
-
-export function countStates(statuses: Iterable<PeerStatus>): Record<PeerState, number> {
+  byState.get("leftOut")?.push(...look.rejected());
   const counts = { down: 0, notProgrammed: 0, leftOut: 0, degraded: 0, unknown: 0, up: 0 };
-  for (const { state } of statuses) counts[state]++;
-  return counts;
+  for (const [state, peers] of byState) {
+    counts[state] = peers.length;
+    peers.sort((a, b) => compare(a.node ?? a.key, b.node ?? b.key));
+  }
+  return { peers: [...byState.values()].flat(), counts };
 }
 
 function compare(a: string, b: string): number {
   return Number(a > b) - Number(a < b);
 }
 
-class PeerLook {
+/**
+ * How peers are in these families. It may be used over several turns of the event loop: what the kernel has is looked up
+ * each time, only what it knows of our devices is of the moment when this was made.
+ */
+export class PeerLook {
   readonly #facts: Facts;
   readonly #families: readonly Family[];
   readonly #comparison: Comparison | undefined;
-  readonly #devices: readonly DesiredDevice[];
+  readonly #devices: PerFamily<DesiredDevice> = {};
   readonly #skipped: ReadonlyMap<string, string>;
 
-  constructor(facts: Facts, families: readonly Family[]) {
+  constructor(facts: Facts, families: readonly Family[] = FAMILIES) {
     const { desired, actual } = facts;
     this.#facts = facts;
     this.#families = families;
     this.#comparison = desired && actual && new Comparison(desired, actual, { prune: false });
-    this.#devices = desired?.devices ?? [];
+    for (const device of desired?.devices ?? []) this.#devices[device.family] = device;
     this.#skipped = new Map(desired?.skipped.map(({ key, reason }) => [key, reason]));
   }
 
-  at(lease: Lease): PeerStatus {
-    const families: FamilyStatus[] = [];
+  /** Of the other nodes; where one family is asked for, of those that have it. */
+  *leases(): Generator<Lease> {
+    const [first = 4, ...others] = this.#families;
+    for (const lease of this.#facts.snapshot?.leases ?? []) {
+      if (lease.key === this.#facts.own?.key) continue;
+      if (others.length > 0 || lease.subnets[first] !== undefined) yield lease;
+    }
+  }
+
+  /** Records of nodes whose only one is rejected: the last good lease of one may still be in use. */
+  rejected(): readonly RejectedLease[] {
+    const { snapshot, own } = this.#facts;
+    if (snapshot === undefined || snapshot.rejected.length === 0) return [];
+    const used = new Set([...snapshot.leases.map(({ key }) => key), own?.key]);
+    return snapshot.rejected.filter(({ key }) => !used.has(key));
+  }
+
+  /** As `at`, the state alone. */
+  stateOf(lease: Lease): PeerState {
+    let worst: PeerState | undefined;
     for (const family of this.#families) {
       const subnet = lease.subnets[family];
-      if (subnet !== undefined) families.push(this.#ofFamily(lease, family, subnet));
+      const device = subnet && this.#deviceFor(lease, family, subnet);
+      if (subnet === undefined || device === undefined) continue;
+      const state = this.#stateIn(lease, family, subnet, device);
+      if (worst === undefined || RANK[state] < RANK[worst]) worst = state;
     }
-    const { key, node } = lease;
-    const wanted = families.filter(({ device }) => device !== undefined);
-    const leftOut = wanted.length === 0 ? this.#skipped.get(key) : undefined;
-    if (leftOut !== undefined) return { key, node, state: "leftOut", lease, families, leftOut };
+    if (worst !== undefined) return worst;
     // Where nothing is wanted yet, the lease has just come.
-    const state = STATES.find((one) => wanted.some((part) => part.state === one)) ?? "notProgrammed";
-    return { key, node, state, lease, families, leftOut };
+    return this.#skipped.has(lease.key) ? "leftOut" : "notProgrammed";
+  }
+
+  at(peer: Lease | RejectedLease): PeerStatus {
+    const { key, node } = peer;
+    if (!("subnets" in peer)) {
+      return { key, node, state: "leftOut", lease: undefined, families: [], leftOut: peer.reason };
+    }
+    const families: FamilyStatus[] = [];
+    for (const family of this.#families) {
+      const subnet = peer.subnets[family];
+      if (subnet !== undefined) families.push(this.#ofFamily(peer, family, subnet));
+    }
+    const state = this.stateOf(peer);
+    const leftOut = state === "leftOut" ? this.#skipped.get(key) : undefined;
+    return { key, node, state, lease: peer, families, leftOut };
+  }
+
+  /** The device on which the peer's entries are wanted. */
+  #deviceFor(lease: Lease, family: Family, { address }: Prefix): DesiredDevice | undefined {
+    const device = this.#devices[family];
+    const mac = lease.vteps[family]?.mac;
+    return mac !== undefined && device?.neighbours.get(address) === mac ? device : undefined;
+  }
+
+  #stateIn(lease: Lease, family: Family, subnet: Prefix, device: DesiredDevice): PeerState {
+    const comparison = this.#comparison;
+    const mac = lease.vteps[family]?.mac;
+    const isThere =
+      comparison === undefined ||
+      (comparison.hasRoute(formatPrefix(subnet)) &&
+        comparison.hasNeighbour(device, subnet.address) &&
+        (mac === undefined || comparison.hasForwarding(device, mac)));
+    return isThere ? BY_VERDICT[this.#facts.probes?.verdict(lease.key, family) ?? "unknown"] : "notProgrammed";
   }
 
   #ofFamily(lease: Lease, family: Family, subnet: Prefix): FamilyStatus {
-    const device = this.#devices.find((one) => one.family === family);
+    const device = this.#deviceFor(lease, family, subnet);
     const mac = lease.vteps[family]?.mac;
-    if (device === undefined || mac === undefined || device.neighbours.get(subnet.address) !== mac)
+    if (device === undefined || mac === undefined)
       return { family, subnet, state: "notProgrammed", device: undefined, has: undefined, verdict: undefined };
     const comparison = this.#comparison;
     const has = comparison && {
@@ -144,14 +185,6 @@ class PeerLook {
       forwarding: comparison.hasForwarding(device, mac),
     };
     const verdict = this.#facts.probes?.verdict(lease.key, family);
-    const isThere = has === undefined || (has.route && has.neighbour && has.forwarding);
-    return {
-      family,
-      subnet,
-      state: isThere ? BY_VERDICT[verdict ?? "unknown"] : "notProgrammed",
-      device,
-      has,
-      verdict,
-    };
+    return { family, subnet, state: this.#stateIn(lease, family, subnet, device), device, has, verdict };
   }
 }
