@@ -1,38 +1,11 @@
-import { describeError, UsageError } from "./base/errors.ts";
+import { describeError, exitCodeOf, UsageError } from "./base/errors.ts";
 import { VERSION } from "./base/version.ts";
+import { COMMANDS, isCommand } from "./cli/commands.ts";
 
 /**
  * Picks what to run: the CNI plugin if a container runtime calls (which says so in the environment), a subcommand if the
  * first argument names one, else the agent. Each is loaded only when used.
  */
-
-interface Command {
-  readonly summary: string;
-  run(args: readonly string[]): Promise<number>;
-}
-
-const COMMANDS: Readonly<Record<string, Command>> = {
-  cleanup: {
-    summary: "remove from this node what tartan or flanneld made on it",
-    run: async (args) => (await import("./cli/cleanup/cleanup.ts")).runCleanup(args),
-  },
-  "docker-opts": {
-    summary: "write options for Docker's daemon, made from subnet.env",
-    run: async (args) => (await import("./cli/docker-opts.ts")).runDockerOptions(args, process.env),
-  },
-  doctor: {
-    summary: "check what this node needs for its part of the pod network",
-    run: async (args) => (await import("./cli/doctor/doctor.ts")).runDoctor(args),
-  },
-  "install-cni": {
-    summary: "install the CNI plugin into the container runtime's folder",
-    run: async (args) => (await import("./cli/install-cni/command.ts")).runInstallCni(args),
-  },
-  lab: {
-    summary: "bring up a whole pod network on this machine and ping through it",
-    run: async (args) => (await import("./cli/lab/lab.ts")).runLab([...args]),
-  },
-};
 
 async function help(): Promise<string> {
   const { flagHelp } = await import("./config/help.ts");
@@ -70,18 +43,15 @@ async function main(args: readonly string[]): Promise<number> {
   const [first, ...rest] = args;
   if (first === undefined || first.startsWith("-")) return agent(args);
   if (first === "help") return agent(["--help"]);
-  const command = Object.hasOwn(COMMANDS, first) ? COMMANDS[first] : undefined;
-  if (command === undefined) {
-    throw new UsageError(
-      `there is no command ${first}; commands are ${Object.keys(COMMANDS).join(", ")}; see tartan --help`,
-    );
-  }
-  return command.run(rest);
+  if (isCommand(first)) return COMMANDS[first].run(rest);
+  throw new UsageError(
+    `there is no command ${first}; commands are ${Object.keys(COMMANDS).join(", ")}; see tartan --help`,
+  );
 }
 
 try {
   process.exit(await main(process.argv.slice(2)));
 } catch (error) {
   process.stderr.write(`tartan: ${describeError(error)}\n`);
-  process.exit(error instanceof UsageError ? 2 : 1);
+  process.exit(exitCodeOf(error));
 }

@@ -21,3 +21,14 @@ export function hasCode(error: unknown, ...names: readonly string[]): boolean {
 export class UsageError extends Error {
   override readonly name = "UsageError";
 }
+
+/** No agent answers where one was looked for: exit code 3. */
+export class AgentAwayError extends Error {
+  override readonly name = "AgentAwayError";
+}
+
+/** Of the executable, once a command failed. */
+export function exitCodeOf(error: unknown): number {
+  if (error instanceof UsageError) return 2;
+  return error instanceof AgentAwayError ? 3 : 1;
+}

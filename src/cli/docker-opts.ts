@@ -5,6 +5,7 @@ import { UsageError } from "../base/errors.ts";
 import { mustBe } from "../config/schema.ts";
 import { assignmentsIn } from "../config/subnet-env.ts";
 import { formatPrefix, makePrefix, splitCidr } from "../net/prefix.ts";
+import { type CommandSpec, HELP as HELP_OPTION, type OptionSpec, SWITCH } from "./options.ts";
 
 /** `tartan docker-opts`: options for Docker's daemon from subnet.env, as flannel's mk-docker-opts.sh writes them. */
 
@@ -40,6 +41,30 @@ Exit code: 0 written; 1 subnet.env can't be read or used, or another route to
 the subnet is there; 2 wrong options.
 `;
 
+const FLAGS = {
+  f: { type: "string", short: "f" },
+  d: { type: "string", short: "d" },
+  i: { type: "boolean", short: "i" },
+  c: { type: "boolean", short: "c" },
+  k: { type: "string", short: "k" },
+  m: { type: "boolean", short: "m" },
+  help: { type: "boolean", short: "h" },
+} as const;
+
+/** For completions; parsing is the script's, where letters stand together. */
+export const DOCKER_OPTS = {
+  options: {
+    f: { value: "FILE", usage: "subnet.env", schema: v.optional(v.string()) },
+    d: { value: "FILE", usage: "where to write", schema: v.optional(v.string()) },
+    i: { usage: "write each option by itself", schema: SWITCH },
+    c: { usage: "write all options into one", schema: SWITCH },
+    k: { value: "NAME", usage: "name of that one", schema: v.optional(v.string()) },
+    m: { usage: "leave --ip-masq out", schema: SWITCH },
+    help: HELP_OPTION,
+  } satisfies Record<keyof typeof FLAGS, OptionSpec>,
+  args: {},
+} as const satisfies CommandSpec;
+
 const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
 /** Docker's options in the order in which they are written. */
 const OPTION_NAMES = ["DOCKER_OPT_BIP", "DOCKER_OPT_IPMASQ", "DOCKER_OPT_MTU"] as const;
@@ -66,15 +91,7 @@ function parsedArgs(args: readonly string[]) {
   try {
     return parseArgs({
       args: [...args],
-      options: {
-        f: { type: "string", short: "f" },
-        d: { type: "string", short: "d" },
-        k: { type: "string", short: "k" },
-        i: { type: "boolean", short: "i" },
-        c: { type: "boolean", short: "c" },
-        m: { type: "boolean", short: "m" },
-        help: { type: "boolean", short: "h" },
-      },
+      options: FLAGS,
     });
   } catch (cause) {
     throw new UsageError(

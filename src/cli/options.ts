@@ -15,7 +15,25 @@ export interface OptionSpec {
 
 export type OptionSpecs = Readonly<Record<string, OptionSpec>>;
 
-export type OptionValues<S extends OptionSpecs> = { readonly [K in keyof S]: v.InferOutput<S[K]["schema"]> };
+/** One argument without a dash, named in upper case in messages and the usage line; others may follow only in order. */
+export interface ArgumentSpec {
+  readonly usage: string;
+  /** takes undefined where the argument may be left out */
+  readonly schema: v.GenericSchema<unknown, unknown>;
+}
+
+/** In the order in which they are given. None shares its name with an option. */
+export type ArgumentSpecs = Readonly<Record<string, ArgumentSpec>>;
+
+export type OptionValues<S extends OptionSpecs | ArgumentSpecs> = {
+  readonly [K in keyof S]: v.InferOutput<S[K]["schema"]>;
+};
+
+/** What a command takes: parsing, the help and the completions come from here. */
+export interface CommandSpec {
+  readonly options: OptionSpecs;
+  readonly args: ArgumentSpecs;
+}
 
 /** Off unless given. */
 export const SWITCH = v.optional(v.boolean(), false);
@@ -30,10 +48,15 @@ export const OUTPUT = {
 } as const satisfies OptionSpec;
 
 /**
- * Reads a command's options: `--name=value`, `--name value`, one dash as good as two.
+ * Reads a command's options, `--name=value`, `--name value`, one dash as good as two, and its arguments, if it takes any.
+ * With --help nothing has to be there.
  * @throws UsageError with one line that names the option, says what is allowed, and suggests the nearest
  */
-export function parseOptions<const S extends OptionSpecs>(specs: S, args: readonly string[]): OptionValues<S> {
+export function parseOptions<const S extends OptionSpecs, const A extends ArgumentSpecs = Record<never, ArgumentSpec>>(
+  specs: S,
+  args: readonly string[],
+  argumentSpecs?: A,
+): OptionValues<S> & OptionValues<A> {
   const names = Object.keys(specs);
   const { tokens } = parseArgs({
     args: args.map((arg) => normalise(names, arg)),
@@ -48,9 +71,12 @@ export function parseOptions<const S extends OptionSpecs>(specs: S, args: readon
     tokens: true,
   });
   const given: Record<string, string | boolean> = {};
+  const plain: string[] = [];
   for (const token of tokens) {
-    if (token.kind === "positional")
-      throw new UsageError(`unexpected argument ${show(token.value)}: only options are allowed here`);
+    if (token.kind === "positional") {
+      plain.push(token.value);
+      continue;
+    }
     if (token.kind === "option-terminator") continue;
     if (!Object.hasOwn(specs, token.name)) throw unknown(names, token.name, token.rawName);
     const { value } = specOf(specs, token.name);
@@ -65,8 +91,43 @@ export function parseOptions<const S extends OptionSpecs>(specs: S, args: readon
     if (!result.success) throw new UsageError(`--${name} ${result.issues[0].message}`);
     values[name] = result.output;
   }
-  return values as OptionValues<S>;
+  const helpOnly = values["help"] === true;
+  return { ...values, ...readArguments(argumentSpecs ?? {}, plain, helpOnly) } as OptionValues<S> & OptionValues<A>;
 }
+
+function readArguments(specs: ArgumentSpecs, given: readonly string[], helpOnly: boolean): Record<string, unknown> {
+  const entries = Object.entries(specs);
+  const unexpected = given[entries.length];
+  if (unexpected !== undefined) {
+    const allowed =
+      entries.length === 0 ? "only options are" : `only ${entries.map(([name]) => upper(name)).join(" ")} is`;
+    throw new UsageError(`unexpected argument ${show(unexpected)}: ${allowed} allowed here`);
+  }
+  return Object.fromEntries(
+    entries.map(([name, { schema, usage }], at) => {
+      const result = v.safeParse(schema, given[at], { abortEarly: true });
+      if (result.success) return [name, result.output];
+      if (given[at] !== undefined) throw new UsageError(`${upper(name)} ${result.issues[0].message}`);
+      if (helpOnly) return [name, undefined];
+      throw new UsageError(`${upper(name)} is missing: ${usage}`);
+    }),
+  );
+}
+
+function upper(name: string): string {
+  return name.toUpperCase();
+}
+
+/** The words that an option or an argument takes, where its schema names them all. */
+export function choicesOf(schema: v.GenericSchema<unknown, unknown>): readonly string[] {
+  if ("wrapped" in schema && v.is(SCHEMA, schema.wrapped)) return choicesOf(schema.wrapped);
+  return "options" in schema && v.is(WORDS, schema.options) ? schema.options : [];
+}
+
+const WORDS = v.array(v.string());
+const SCHEMA = v.custom<v.GenericSchema<unknown, unknown>>(
+  (value) => typeof value === "object" && value !== null && "~standard" in value,
+);
 
 /** The lines of the help, aligned. */
 export function optionsHelp(specs: OptionSpecs): string {

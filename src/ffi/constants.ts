@@ -69,6 +69,7 @@ export const RTA_OIF = 4;
 export const RTA_GATEWAY = 5;
 export const RTA_PRIORITY = 6;
 export const RTA_PREFSRC = 7;
+export const RTA_METRICS = 8;
 export const RTA_TABLE = 15;
 export const RTNH_F_ONLINK = 4;
 export const RT_TABLE_MAIN = 254;
@@ -77,10 +78,14 @@ export const RT_SCOPE_NOWHERE = 255;
 export const RTN_UNICAST = 1;
 export const RTN_LOCAL = 2;
 export const RTN_BLACKHOLE = 6;
+export const RTN_UNREACHABLE = 7;
+export const RTN_PROHIBIT = 8;
 export const RTPROT_KERNEL = 2;
 /** what a route gets that names no protocol: `ip route add` and flanneld */
 export const RTPROT_BOOT = 3;
 export const RTM_F_CLONED = 0x200;
+export const RTM_F_FIB_MATCH = 0x2000;
+export const RTAX_MTU = 2;
 
 // linux/if.h, linux/if_link.h
 export const IFF_UP = 1;

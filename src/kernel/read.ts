@@ -13,7 +13,7 @@ import type { Prefix } from "../net/prefix.ts";
 import { decodeEvent } from "./decode.ts";
 import { type Actual, Mirror } from "./mirror.ts";
 import { isOwnDevice } from "./owned.ts";
-import type { InterfaceAddress, KernelEvent } from "./state.ts";
+import type { InterfaceAddress, KernelEvent, Neighbour } from "./state.ts";
 
 /** Dumps that were interrupted by changes (NLM_F_DUMP_INTR) are made again this often before it is an error. */
 const ATTEMPTS = 10;
@@ -63,6 +63,21 @@ export function readAddresses(socket: NetlinkSocket, index: number): InterfaceAd
     if (event.kind === "address" && event.value.index === index) addresses.push(event.value);
   });
   return addresses;
+}
+
+/**
+ * The neighbours of one link, of both families, be it ours or not.
+ * @throws KernelError
+ */
+export function readNeighbours(socket: NetlinkSocket, index: number): Neighbour[] {
+  using dump = new Dump(socket);
+  const neighbours: Neighbour[] = [];
+  for (const family of [c.AF_INET, c.AF_INET6]) {
+    dump.run(c.RTM_GETNEIGH, neighbourRequest(family, index), `neighbours of link ${index}`, (event) => {
+      if (event.kind === "neighbour" && event.value.index === index) neighbours.push(event.value);
+    });
+  }
+  return neighbours;
 }
 
 /** The event with what rtnetlink does not tell of our devices, as it is now: each change of it is notified all the same. */

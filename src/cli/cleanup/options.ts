@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { HELP, OUTPUT, optionsHelp, parseOptions, SWITCH } from "../options.ts";
+import { type CommandSpec, HELP, OUTPUT, optionsHelp, parseOptions, SWITCH } from "../options.ts";
 
 const OPTIONS = {
   yes: { short: "y", usage: "do not ask first", schema: SWITCH },
@@ -18,6 +18,8 @@ const OPTIONS = {
   output: OUTPUT,
   help: HELP,
 } as const;
+
+export const CLEANUP: CommandSpec = { options: OPTIONS, args: {} };
 
 export type CleanupOptions = ReturnType<typeof parseCleanupOptions>;
 

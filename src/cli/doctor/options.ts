@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import * as v from "valibot";
 import { mustBe, parsed } from "../../config/schema.ts";
-import { HELP, type OptionSpecs, OUTPUT, optionsHelp, parseOptions } from "../options.ts";
+import { type CommandSpec, HELP, type OptionSpecs, OUTPUT, optionsHelp, parseOptions } from "../options.ts";
 
 const folder = (path: string) => (path === "" || path.includes("\0") ? undefined : resolve(path));
 const FOLDER = v.optional(parsed(folder, "the path of a folder"));
@@ -25,6 +25,8 @@ const OPTIONS = {
   },
   help: HELP,
 } as const satisfies OptionSpecs;
+
+export const DOCTOR: CommandSpec = { options: OPTIONS, args: {} };
 
 export type DoctorOptions = ReturnType<typeof parseOwn>;
 

@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import * as v from "valibot";
 import { VERSION } from "../../base/version.ts";
 import { mustBe, parsed } from "../../config/schema.ts";
-import { HELP, type OptionSpecs, optionsHelp, parseOptions } from "../options.ts";
+import { type CommandSpec, HELP, type OptionSpecs, optionsHelp, parseOptions } from "../options.ts";
 import { install } from "./install.ts";
 import { tryPlugin } from "./trial.ts";
 
@@ -29,6 +29,8 @@ const OPTIONS = {
   },
   help: HELP,
 } as const satisfies OptionSpecs;
+
+export const INSTALL_CNI: CommandSpec = { options: OPTIONS, args: {} };
 
 const TEXT = `Usage: tartan install-cni [OPTION]...
 

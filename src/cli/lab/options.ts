@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { mustBe, parsed } from "../../config/schema.ts";
-import { HELP, type OptionSpecs, OUTPUT, optionsHelp, parseOptions, SWITCH } from "../options.ts";
+import { type CommandSpec, HELP, type OptionSpecs, OUTPUT, optionsHelp, parseOptions, SWITCH } from "../options.ts";
 import { LEASE_KINDS } from "./lease-plan.ts";
 import { FAMILY_SET_NAMES, type LabShape, RULES_MODES } from "./plan.ts";
 
@@ -46,6 +46,8 @@ const OPTIONS = {
   output: OUTPUT,
   help: HELP,
 } as const satisfies OptionSpecs;
+
+export const LAB: CommandSpec = { options: OPTIONS, args: {} };
 
 /** @throws UsageError with one line that names the option, says what is allowed, and suggests the nearest */
 export function parseLabOptions(args: readonly string[]): LabOptions {

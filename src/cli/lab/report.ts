@@ -1,9 +1,9 @@
 import type { Family } from "../../net/family.ts";
+import { table } from "../table.ts";
 import type { LeaseKind } from "./lease-plan.ts";
 import type { OutsideResult } from "./outside.ts";
 import type { PairResult } from "./pairs.ts";
 import type { PingSummary } from "./ping.ts";
-import { table } from "./table.ts";
 
 /** What a lab found. */
 export interface LabReport {
