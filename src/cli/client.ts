@@ -10,6 +10,9 @@ import type { OptionSpecs } from "./options.ts";
 /** How long an agent may take for one answer, in milliseconds: one that hangs must not hold whoever looks for the cause. */
 const PATIENCE_MS = 5_000;
 
+/** of one page, as large as the agent gives: within one nothing changes */
+const MOST_ITEMS = 10_000;
+
 const socketPath = (text: string) => {
   const address = parseListenAddress(`unix:${text}`);
   return address?.kind === "unix" ? address : undefined;
@@ -82,7 +85,7 @@ export class AgentClient {
 
   /** All items of a list, whatever its pages are, in its first page. @throws as `get` */
   async list<N extends ListName>(name: N, query: Query = {}): Promise<ResourceOf<N>> {
-    return understood(name, await this.whole(pathOf(name, query))) as ResourceOf<N>;
+    return understood(name, await this.whole(pathOf(name, { limit: MOST_ITEMS, ...query }))) as ResourceOf<N>;
   }
 
   /** What the agent says at a path, with the items of all pages that follow. @throws as `get` */

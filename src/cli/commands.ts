@@ -17,6 +17,11 @@ export const COMMANDS = {
     run: async (args) => (await import("./completion/command.ts")).runCompletion(args, completable()),
     spec: async () => (await import("./completion/command.ts")).COMPLETION,
   },
+  diff: {
+    summary: "hold what is desired against the kernel, as a plan",
+    run: async (args) => (await import("./diff/command.ts")).runDiff(args),
+    spec: async () => (await import("./diff/command.ts")).DIFF,
+  },
   "docker-opts": {
     summary: "write options for Docker's daemon, made from subnet.env",
     run: async (args) => (await import("./docker-opts.ts")).runDockerOptions(args, process.env),
@@ -27,6 +32,16 @@ export const COMMANDS = {
     run: async (args) => (await import("./doctor/doctor.ts")).runDoctor(args),
     spec: async () => (await import("./doctor/options.ts")).DOCTOR,
   },
+  events: {
+    summary: "show what happened lately, and what happens",
+    run: async (args) => (await import("./events/command.ts")).runEvents(args),
+    spec: async () => (await import("./events/command.ts")).EVENTS,
+  },
+  get: {
+    summary: "print one resource of the agent's API",
+    run: async (args) => (await import("./get.ts")).runGet(args),
+    spec: async () => (await import("./get.ts")).GET,
+  },
   "install-cni": {
     summary: "install the CNI plugin into the container runtime's folder",
     run: async (args) => (await import("./install-cni/command.ts")).runInstallCni(args),
@@ -36,6 +51,26 @@ export const COMMANDS = {
     summary: "bring up a whole pod network on this machine and ping through it",
     run: async (args) => (await import("./lab/lab.ts")).runLab([...args]),
     spec: async () => (await import("./lab/options.ts")).LAB,
+  },
+  "log-level": {
+    summary: "let the agent log more or less",
+    run: async (args) => (await import("./control.ts")).runLogLevel(args),
+    spec: async () => (await import("./control.ts")).LOG_LEVEL,
+  },
+  peers: {
+    summary: "show the other nodes as this one sees them, trouble first",
+    run: async (args) => (await import("./peers/command.ts")).runPeers(args),
+    spec: async () => (await import("./peers/command.ts")).PEERS,
+  },
+  resync: {
+    summary: "let the agent read the kernel anew and mend it",
+    run: async (args) => (await import("./control.ts")).runResync(args),
+    spec: async () => (await import("./control.ts")).RESYNC,
+  },
+  status: {
+    summary: "show this node on one screen",
+    run: async (args) => (await import("./status/command.ts")).runStatus(args),
+    spec: async () => (await import("./status/command.ts")).STATUS,
   },
   trace: {
     summary: "follow a packet to a pod's address through this node's kernel",

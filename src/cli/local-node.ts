@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import * as v from "valibot";
-import { describeError } from "../base/errors.ts";
+import { describeError, hasCode } from "../base/errors.ts";
 import { parseSubnetEnv, type SubnetEnv } from "../config/subnet-env.ts";
 import { Ethtool } from "../ffi/ethtool.ts";
 import { NetlinkSocket } from "../ffi/libnl/socket.ts";
@@ -70,7 +70,7 @@ export function readSubnetEnv(path: string): SubnetEnvFile {
   try {
     return { path, content: parseSubnetEnv(readFileSync(path, "utf8")) };
   } catch (error) {
-    return { path, problem: describeError(error) };
+    return { path, problem: hasCode(error, "ENOENT") ? "it is missing" : describeError(error) };
   }
 }
 

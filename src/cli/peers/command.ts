@@ -1,0 +1,145 @@
+import * as v from "valibot";
+import type { Peer } from "../../api/peers.ts";
+import { FamilyName } from "../../api/values.ts";
+import { AgentAwayError, describeError } from "../../base/errors.ts";
+import { mustBe } from "../../config/schema.ts";
+import { AGENT_OPTIONS, AgentClient, type ResourceOf } from "../client.ts";
+import { kernelPeers } from "../kernel-peers.ts";
+import { LocalNode, ownDevices } from "../local-node.ts";
+import { type CommandSpec, HELP, optionsHelp, parseOptions, SWITCH } from "../options.ts";
+import { paintedTable, plural, print, printJson, remark, type Screen, screenOf, TABLE_OUTPUT } from "../output.ts";
+import { countsLine } from "../peer-words.ts";
+import {
+  FAMILY_OF,
+  isInTrouble,
+  KERNEL_PEER_COLUMNS,
+  kernelPeerRow,
+  PEER_COLUMNS,
+  peerRow,
+  WIDE_PEER_COLUMNS,
+  widePeerRows,
+} from "./rows.ts";
+import { watchPeers } from "./watch.ts";
+
+/** `tartan peers`: the other nodes as this one sees them. */
+
+const OPTIONS = {
+  node: { value: "NAME", usage: "only this node: its name, or its lease's key", schema: v.optional(v.string()) },
+  family: {
+    value: "FAMILY",
+    usage: "only ipv4 or ipv6",
+    schema: v.optional(v.picklist(FamilyName.options, mustBe("ipv4 or ipv6"))),
+  },
+  watch: { short: "w", usage: "go on: draw again on a terminal, elsewhere a line a change", schema: SWITCH },
+  output: TABLE_OUTPUT,
+  ...AGENT_OPTIONS,
+  help: HELP,
+};
+export const PEERS: CommandSpec = { options: OPTIONS, args: {} };
+type Options = ReturnType<typeof parse>;
+
+const TEXT = `Usage: tartan peers [OPTION]...
+
+Shows every other node as this one sees it, trouble first: whether it is in the
+kernel, whether it answers through the overlay, packets lost, round-trip time,
+and why it is not up. If the agent does not answer it shows what the kernel has:
+each node's route, neighbour and forwarding entry, and which of them is missing.
+
+Options:
+${optionsHelp(OPTIONS)}
+
+Examples:
+  tartan peers
+  tartan peers --watch
+  tartan peers --node n2 -o wide
+
+Exit code: 0 none is in trouble; 1 some are down, not programmed, left out or
+degraded; 2 wrong options; 3 the agent does not answer, and the kernel lacks
+nothing.
+`;
+
+const parse = (args: readonly string[]) => parseOptions(OPTIONS, args);
+
+/** @returns the exit code @throws UsageError, KernelError, Error with what the agent answers */
+export async function runPeers(args: readonly string[]): Promise<number> {
+  const options = parse(args);
+  if (options.help) {
+    await print(TEXT);
+    return 0;
+  }
+  const agent = new AgentClient(options);
+  const look = () => agent.list("peers", { node: options.node, family: options.family });
+  const screen = screenOf(process.stdout, options.output === "wide");
+  if (options.watch) {
+    return watchPeers(
+      {
+        look: async () => (await look()).items,
+        screen: (peers) =>
+          options.output === "json"
+            ? peers.map((peer) => `${JSON.stringify(peer)}\n`).join("")
+            : `${peerTable(peers, screen, options.output === "wide").join("\n")}\n`,
+        change: (peer, before) => (options.output === "json" ? JSON.stringify(peer) : changeLine(peer, before)),
+      },
+      process.stdout,
+    );
+  }
+  try {
+    return await show(await look(), options, screen);
+  } catch (error) {
+    if (!(error instanceof AgentAwayError)) throw error;
+    return showKernel(error, options, screen);
+  }
+}
+
+async function show(list: ResourceOf<"peers">, options: Options, screen: Screen): Promise<number> {
+  const { items, counts, probeIntervalMs } = list;
+  if (options.output === "json") await printJson(list);
+  else if (items.length > 0) await print(`${peerTable(items, screen, options.output === "wide").join("\n")}\n`);
+  if (options.node !== undefined && items.length === 0)
+    throw new Error(`the agent knows no other node ${options.node}; tartan peers lists all`);
+  if (options.output !== "json" && options.node === undefined) {
+    const probes = probeIntervalMs === null ? "not probed" : `probed every ${probeIntervalMs / 1000} s`;
+    await print(`${countsLine(counts)}${items.length > 0 ? `; ${probes}` : ""}\n`);
+  }
+  return items.some(({ state }) => isInTrouble(state)) ? 1 : 0;
+}
+
+export function peerTable(peers: readonly Peer[], screen: Screen, wide: boolean): string[] {
+  const now = Date.now();
+  return wide
+    ? paintedTable(
+        WIDE_PEER_COLUMNS,
+        peers.flatMap((peer) => widePeerRows(peer, now)),
+        screen,
+      )
+    : paintedTable(
+        PEER_COLUMNS,
+        peers.map((peer) => peerRow(peer, now)),
+        screen,
+      );
+}
+
+function changeLine(peer: Peer, before: Peer | undefined): string {
+  const time = new Date().toISOString();
+  const from = before === undefined || before.state === peer.state ? "" : `${before.state} -> `;
+  return `${time}  ${peer.node ?? peer.key}  ${from}${peer.state}${peer.why === null ? "" : `  ${peer.why}`}`;
+}
+
+async function showKernel(away: AgentAwayError, { output, family, node }: Options, screen: Screen): Promise<number> {
+  if (node !== undefined) throw new AgentAwayError("the kernel does not know nodes' names", { cause: away });
+  using local = new LocalNode();
+  const actual = local.read();
+  const peers = kernelPeers(actual).filter((peer) => family === undefined || peer.family === FAMILY_OF[family]);
+  remark(describeError(away));
+  if (output === "json") await printJson({ agentAnswers: false, kernel: peers });
+  else if (ownDevices(actual).length === 0) await print("The kernel has no VXLAN device of tartan or flannel.\n");
+  else {
+    const incomplete = peers.filter(({ missing }) => missing.length > 0).length;
+    const lines = peers.length > 0 ? paintedTable(KERNEL_PEER_COLUMNS, peers.map(kernelPeerRow), screen) : [];
+    lines.push(
+      `${plural(peers.length, "peer")} in the kernel, ${incomplete} incomplete; no agent tells whether it is all`,
+    );
+    await print(`${lines.join("\n")}\n`);
+  }
+  return peers.some(({ missing }) => missing.length > 0) ? 1 : 3;
+}

@@ -1,0 +1,52 @@
+import type { Peer } from "../../api/peers.ts";
+import { sleep } from "../../base/backoff.ts";
+import { describeError } from "../../base/errors.ts";
+import { print } from "../output.ts";
+
+/** milliseconds between two looks */
+const INTERVAL_MS = 2_000;
+
+interface Watched {
+  look(): Promise<readonly Peer[]>;
+  /** all of them, as on a screen */
+  screen(peers: readonly Peer[]): string;
+  /** one that has changed */
+  change(peer: Peer, before: Peer | undefined): string;
+}
+
+/** Goes on until it is killed: a terminal is drawn again and again, elsewhere each change is a line. */
+export async function watchPeers({ look, screen, change }: Watched, stream: NodeJS.WriteStream): Promise<never> {
+  const forever = new AbortController().signal;
+  let known: ReadonlyMap<string, Peer> | undefined;
+  let away = false;
+  for (;;) {
+    try {
+      const peers = await look();
+      if (stream.isTTY) await print(`\x1b[H\x1b[J${screen(peers)}`);
+      else if (known === undefined || away) await print(screen(peers));
+      else for (const line of changesOf(known, peers, change)) await print(`${line}\n`);
+      known = new Map(peers.map((peer) => [peer.key, peer]));
+      away = false;
+    } catch (error) {
+      // It is told once; what was last seen stays on the screen.
+      if (!away) process.stderr.write(`tartan: ${describeError(error)}\n`);
+      away = true;
+    }
+    await sleep(INTERVAL_MS, forever);
+  }
+}
+
+/** A line for each that came, went, or is in another state or so for another reason. */
+export function changesOf(
+  known: ReadonlyMap<string, Peer>,
+  peers: readonly Peer[],
+  change: Watched["change"],
+): string[] {
+  const lines = peers.flatMap((peer) => {
+    const before = known.get(peer.key);
+    return before?.state === peer.state && before.why === peer.why ? [] : [change(peer, before)];
+  });
+  const present = new Set(peers.map(({ key }) => key));
+  const gone = [...known.values()].filter(({ key }) => !present.has(key));
+  return [...lines, ...gone.map((peer) => change({ ...peer, why: "its lease is gone" }, peer))];
+}
