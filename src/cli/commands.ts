@@ -72,6 +72,11 @@ export const COMMANDS = {
     run: async (args) => (await import("./status/command.ts")).runStatus(args),
     spec: async () => (await import("./status/command.ts")).STATUS,
   },
+  "support-bundle": {
+    summary: "gather what helps to find out what is wrong, without secrets",
+    run: async (args) => (await import("./bundle/command.ts")).runSupportBundle(args),
+    spec: async () => (await import("./bundle/command.ts")).SUPPORT_BUNDLE,
+  },
   trace: {
     summary: "follow a packet to a pod's address through this node's kernel",
     run: async (args) => (await import("./trace/command.ts")).runTrace(args),
