@@ -72,13 +72,15 @@ function peersOn(device: Link, actual: Actual): KernelPeer[] {
       const found = behind(address);
       return { ...base, subnet: undefined, ...found, missing: ["route" as const, ...found.missing] };
     });
+  // Where neighbours are missing nobody can tell which of them these would belong to.
+  const isUncertain = routed.some(({ vtepMAC }) => vtepMAC === undefined);
   const alone = [...(forwarding?.values() ?? [])]
     .filter(({ permanent, mac, destination }) => permanent && destination !== undefined && !seenMacs.has(mac))
     .map(({ mac, destination }): KernelPeer => {
       const nothing = { subnet: undefined, vtepAddress: undefined };
       return { ...base, ...nothing, vtepMAC: mac, publicIP: destination, missing: ["route", "neighbour"] };
     });
-  return [...routed, ...unrouted, ...alone];
+  return [...routed, ...unrouted, ...(isUncertain ? [] : alone)];
 }
 
 /** To other nodes' subnets: ours, or as flanneld makes them. */

@@ -19,14 +19,22 @@ describe("the table of peers", () => {
 
   test("cuts long names and reasons, and leaves numbers whole", () => {
     const node = `${"very-long-name-".repeat(6)}.eu-central-1.compute.internal`;
-    const [, line = ""] = peerTable([samplePeer(1, { node, state: "notProgrammed", why: "w".repeat(200) })], SCREEN, false);
+    const [, line = ""] = peerTable(
+      [samplePeer(1, { node, state: "notProgrammed", why: "w".repeat(200) })],
+      SCREEN,
+      false,
+    );
     expect(Bun.stringWidth(line)).toBe(80);
     expect(line).toMatch(/^very-long-name-\S*… {2}not programmed +\S+ +0 % +0\.25 ms +w+…$/);
   });
 
   test("in full is as wide as it takes, with a line for each family", () => {
     const one = samplePeer(1);
-    const dual = { ...one, ...(one.ipv4 && { ipv6: { ...one.ipv4, subnet: "fd00:10:244:1::/64" } }), why: "w".repeat(200) };
+    const dual = {
+      ...one,
+      ...(one.ipv4 && { ipv6: { ...one.ipv4, subnet: "fd00:10:244:1::/64" } }),
+      why: "w".repeat(200),
+    };
     const lines = peerTable([dual], WIDE, true);
     expect(lines).toHaveLength(3);
     expect(lines[1]).toContain("IPv4");

@@ -34,6 +34,9 @@ export function samplePeer(number: number, changes: Partial<Peer> = {}): Peer {
 export function samplePeers(count: number, bad: PeerState = "down"): Peer[] {
   return Array.from({ length: count }, (_, at) => {
     const isBad = at < count / 10;
-    return samplePeer(at, isBad ? { state: bad, why: `the public address answers, and the overlay does not (${at})` } : {});
+    return samplePeer(
+      at,
+      isBad ? { state: bad, why: `the public address answers, and the overlay does not (${at})` } : {},
+    );
   });
 }

@@ -38,7 +38,7 @@ export function desiredFrom({ items, devices, blackholes, networks }: ApiDesired
   };
 }
 
-export function networksFrom(networks: readonly string[]): PerFamily<Prefix> {
+function networksFrom(networks: readonly string[]): PerFamily<Prefix> {
   return Object.fromEntries(networks.map(prefix).map((network) => [network.family, network]));
 }
 

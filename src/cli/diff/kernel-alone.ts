@@ -33,22 +33,12 @@ function isLinkLocal(address: string): boolean {
 }
 
 function partsOf(peer: KernelPeer): NamedChange[] {
-  const { subnet, device, vtepAddress, vtepMAC, publicIP, missing } = peer;
-  const objects = {
-    route: subnet ?? `by way of ${vtepAddress ?? vtepMAC}`,
-    neighbour: vtepAddress ?? `with the MAC ${vtepMAC}`,
-    forwarding: `${vtepMAC}`,
-  };
-  const owner = subnet ?? vtepAddress ?? vtepMAC ?? "";
-  const others = [
-    ...(subnet === undefined ? [] : ["a route"]),
-    ...(vtepAddress === undefined || vtepMAC === undefined ? [] : ["a neighbour"]),
-    ...(publicIP === undefined ? [] : ["a forwarding entry"]),
-  ];
-  return missing.map((kind) => ({
-    action: "add",
-    kind,
-    object: `${objects[kind]} on ${device}`,
-    why: `${owner} has ${others.join(" and ") || "nothing else"}, and not this`,
-  }));
+  const { subnet, device, vtepAddress, vtepMAC, missing } = peer;
+  if (vtepAddress === undefined) {
+    const why = "neither a neighbour nor a route leads to it";
+    return [{ action: "remove", kind: "forwarding", object: `${vtepMAC} on ${device}`, why }];
+  }
+  const objects = { route: `by way of ${vtepAddress}`, neighbour: vtepAddress, forwarding: `${vtepMAC}` };
+  const why = `${subnet ?? vtepAddress} lacks it`;
+  return missing.map((kind) => ({ action: "add", kind, object: `${objects[kind]} on ${device}`, why }));
 }

@@ -97,11 +97,12 @@ const COLOURS: Readonly<Record<Event["level"], Colour | undefined>> = {
   error: "red",
 };
 
-export function eventLine({ at, kind, level, node, message, cause, durationMs }: Event, paint: Paint): string {
+export function eventLine({ at, kind, level, node, message, times, cause, durationMs }: Event, paint: Paint): string {
   const about = node === null || message.includes(node) ? "" : `${node}: `;
   const why = cause === null ? "" : ` (${cause})`;
   const took = durationMs === null ? "" : ` in ${durationMs.toFixed(durationMs < 10 ? 1 : 0)} ms`;
-  const line = `${at}  ${kind.padEnd(14)}  ${about}${message}${why}${took}`;
+  const often = times > 1 ? `, ${times} times` : "";
+  const line = `${at}  ${kind.padEnd(16)}  ${about}${message}${why}${took}${often}`;
   const colour = COLOURS[level];
   return colour === undefined ? line : paint(colour, line);
 }

@@ -18,7 +18,7 @@ export interface FollowOptions {
   readonly signal: AbortSignal;
 }
 
-/** The agent answers, but not by a stream. */
+/** The agent answers, but not by a stream of events. */
 class RefusedError extends Error {
   override readonly name = "RefusedError";
 }
@@ -30,6 +30,11 @@ class RefusedError extends Error {
 export async function* followEvents({ open, onLost, signal }: FollowOptions): AsyncGenerator<Event> {
   let lastId: number | undefined;
   let everOpen = false;
+  let told = false;
+  const tell = (why: string): void => {
+    if (!told && !signal.aborted) onLost(why);
+    told = true;
+  };
   for (let attempt = 1; !signal.aborted; attempt++) {
     // An agent that hangs, or a connection that nobody closed, ends by this.
     using silence = new Silence();
@@ -38,20 +43,29 @@ export async function* followEvents({ open, onLost, signal }: FollowOptions): As
       const response = await open(lastId, AbortSignal.any([signal, silence.signal]));
       if (!response.ok || response.body === null) throw new RefusedError(`the agent refuses: ${await response.text()}`);
       everOpen = true;
+      told = false;
       for await (const data of messages(response.body, () => silence.within(SILENCE_MS))) {
-        const event = v.parse(Event, JSON.parse(data));
+        const event = understood(data);
         lastId = event.id;
         attempt = 1;
         yield event;
       }
-      if (attempt === 1) onLost("the agent ended the stream");
+      tell("the agent ended the stream");
     } catch (error) {
       if (signal.aborted) return;
       const away = silence.signal.aborted ? new AgentAwayError("the agent hangs: it does not answer") : error;
       if (error instanceof RefusedError || !everOpen) throw away;
-      if (attempt === 1) onLost(describeError(away));
+      tell(describeError(away));
     }
     await sleep(backoffDelay(attempt, { first: 250, cap: 5_000 }), signal);
+  }
+}
+
+function understood(data: string): Event {
+  try {
+    return v.parse(Event, JSON.parse(data));
+  } catch (cause) {
+    throw new RefusedError("the agent's events are not what this version knows: use its own executable", { cause });
   }
 }
 

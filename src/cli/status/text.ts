@@ -73,7 +73,7 @@ export function statusLines({ state, repairs, version, now }: StatusFacts): Line
   ];
 }
 
-export function readinessLines({ ready, reasons, warnings }: State["readiness"]): Line[] {
+function readinessLines({ ready, reasons, warnings }: State["readiness"]): Line[] {
   return [
     ready ? { label: "state", text: "ready", colour: "green" } : { label: "state", text: "not ready", colour: "red" },
     ...reasons.map(

@@ -80,7 +80,7 @@ async function leaseOf(
     const leases = own === null || items.some(({ key }) => key === own.key) ? items : [own, ...items];
     return { lease: leases.map((each) => holding(target, each, own?.key)).find((each) => each !== undefined) ?? null };
   } catch (error) {
-    return { problem: `by the kernel alone, without leases: ${describeError(error)}` };
+    return { problem: `by the kernel alone: ${describeError(error)}` };
   }
 }
 

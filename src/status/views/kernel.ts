@@ -1,6 +1,6 @@
 import type * as v from "valibot";
 import type * as api from "../../api/kernel.ts";
-import { labelOf } from "../../kernel/apply.ts";
+import { nameChange } from "../../kernel/changes.ts";
 import type { Operation } from "../../kernel/operations.ts";
 import { isOwnDevice } from "../../kernel/owned.ts";
 import type { Link } from "../../kernel/state.ts";
@@ -50,22 +50,8 @@ export async function diffView(facts: Facts, question: Question): Promise<v.Infe
   const operations = facts.diff();
   const wanted = family === undefined ? undefined : family === "ipv4" ? 4 : 6;
   const isAsked = (operation: Operation) => familyOfOperation(operation, facts) === wanted;
-  const page = await pageOf(wanted === undefined ? operations : operations.filter(isAsked), question, changeView);
+  const page = await pageOf(wanted === undefined ? operations : operations.filter(isAsked), question, nameChange);
   return { ...page, settled: settled && operations.length === 0, pruning };
-}
-
-const ACTIONS: Readonly<Record<string, v.InferOutput<typeof api.Change>["action"]>> = {
-  add: "add",
-  delete: "remove",
-  change: "change",
-};
-
-function changeView(operation: Operation): v.InferOutput<typeof api.Change> {
-  const [kind = operation.kind, verb = ""] = operation.kind.split("-");
-  const { object } = labelOf(operation);
-  // A replacement adds what is missing, and changes what is there.
-  const replaces = operation.why === "it is missing" ? "add" : "change";
-  return { action: ACTIONS[verb] ?? replaces, kind, object, why: operation.why };
 }
 
 function familyOfOperation(operation: Operation, { actual }: Pick<Facts, "actual">): Family {
