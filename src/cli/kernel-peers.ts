@@ -41,12 +41,12 @@ export function nameOf({ subnet, vtepAddress, vtepMAC }: KernelPeer): string {
 }
 
 /** The family is in the name, as flannel has it: a device carries one. */
-function familyOf({ name }: Link): Family {
+export function familyOfDevice({ name }: Pick<Link, "name">): Family {
   return name.startsWith("flannel-v6") ? 6 : 4;
 }
 
 function peersOn(device: Link, actual: Actual): KernelPeer[] {
-  const base = { family: familyOf(device), device: device.name };
+  const base = { family: familyOfDevice(device), device: device.name };
   const neighbours = actual.neighbours.get(device.index);
   const forwarding = actual.forwarding.get(device.index);
   const routes = routesThrough(device, actual);

@@ -104,7 +104,7 @@ function viewOf(world: World): KernelView {
         ? undefined
         : { index, mac: of, destination: address(destination), permanent: true, special: false };
     },
-    overlays: () => world.links.filter(({ kind }) => kind === "vxlan"),
+    overlay: () => world.links.find(({ kind }) => kind === "vxlan"),
     forwards: () => world.forwards,
   };
 }

@@ -50,7 +50,7 @@ Exit code: 0 it is written; 1 it can't be written; 2 wrong options.
 `;
 
 const Flags = v.object({
-  flags: v.object({ "subnet-file": v.optional(v.string()), "net-config-path": v.optional(v.string()) }),
+  flags: v.object({ subnetFile: v.optional(v.string()), netConfigPath: v.optional(v.string()) }),
 });
 
 /** @returns the exit code @throws UsageError, Error with its cause */
@@ -73,8 +73,8 @@ export async function runSupportBundle(args: readonly string[]): Promise<number>
     await takeKernel(collection);
     await takeRules(collection);
     await takeNode(collection, {
-      subnetFile: options["subnet-file"] ?? flags["subnet-file"] ?? SUBNET_FILE,
-      netConf: options["net-config-path"] ?? flags["net-config-path"] ?? NET_CONF,
+      subnetFile: options["subnet-file"] ?? flags.subnetFile ?? SUBNET_FILE,
+      netConf: options["net-config-path"] ?? flags.netConfigPath ?? NET_CONF,
       cniFolder: options["cni-conf-dir"] ?? CNI_FOLDER,
     });
     const about = {

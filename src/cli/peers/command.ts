@@ -95,8 +95,6 @@ async function show(list: ResourceOf<"peers">, options: Options, screen: Screen)
   const { items, counts, probeIntervalMs } = list;
   if (options.output === "json") await printJson(list);
   else if (items.length > 0) await print(`${peerTable(items, screen, options.output === "wide").join("\n")}\n`);
-  if (options.node !== undefined && items.length === 0)
-    throw new Error(`the agent knows no other node ${options.node}; tartan peers lists all`);
   if (options.output !== "json" && options.node === undefined) {
     const probes = probeIntervalMs === null ? "not probed" : `probed every ${probeIntervalMs / 1000} s`;
     await print(`${countsLine(counts)}${items.length > 0 ? `; ${probes}` : ""}\n`);

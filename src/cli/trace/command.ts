@@ -7,6 +7,7 @@ import { type Address, familyOf, parseAddress } from "../../net/address.ts";
 import type { Family } from "../../net/family.ts";
 import { containsAddress, parsePrefix } from "../../net/prefix.ts";
 import { AGENT_OPTIONS, AgentClient, type AgentPlaces } from "../client.ts";
+import { familyOfDevice } from "../kernel-peers.ts";
 import { LocalNode, NODE_OPTIONS, ownDevices, readSubnetEnv, rulesPresent } from "../local-node.ts";
 import { type CommandSpec, HELP, OUTPUT, optionsHelp, parseOptions } from "../options.ts";
 import { print, printJson } from "../output.ts";
@@ -104,7 +105,7 @@ function viewOf(node: LocalNode): KernelView {
     neighbour: (index, address) =>
       actual.neighbours.get(index)?.get(address) ?? node.neighbours(index).find((each) => each.address === address),
     forwarding: (index, mac) => actual.forwarding.get(index)?.get(mac),
-    overlays: () => ownDevices(actual),
+    overlay: (family) => ownDevices(actual).find((device) => familyOfDevice(device) === family),
     forwards,
   };
 }

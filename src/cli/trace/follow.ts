@@ -20,8 +20,8 @@ export interface KernelView {
   link(index: number): Link | undefined;
   neighbour(index: number, address: Address): Neighbour | undefined;
   forwarding(index: number, mac: Mac): ForwardingEntry | undefined;
-  /** our devices */
-  overlays(): readonly Link[];
+  /** our device for packets of this family */
+  overlay(family: Family): Link | undefined;
   /** net.ipv4.ip_forward or net.ipv6.conf.all.forwarding; undefined where it can't be read */
   forwards(family: Family): boolean | undefined;
 }
@@ -168,15 +168,15 @@ class Path {
       });
       return;
     }
-    const [device, ...others] = this.#input.kernel.overlays();
+    const device = this.#input.kernel.overlay(familyOf(target));
     if (device === undefined) {
       this.#found.lost(step, text, {
-        problem: "this node has no VXLAN device, and so no way to other nodes' pods",
+        problem: "this node has no VXLAN device for it, and so no way to other nodes' pods",
         fix: this.#found.repair("there is no way without it"),
       });
       return;
     }
-    if (others.length === 0 && !device.up) {
+    if (!device.up) {
       this.#down(device);
       return;
     }
