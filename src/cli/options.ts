@@ -99,9 +99,8 @@ function readArguments(specs: ArgumentSpecs, given: readonly string[], helpOnly:
   const entries = Object.entries(specs);
   const unexpected = given[entries.length];
   if (unexpected !== undefined) {
-    const allowed =
-      entries.length === 0 ? "only options are" : `only ${entries.map(([name]) => upper(name)).join(" ")} is`;
-    throw new UsageError(`unexpected argument ${show(unexpected)}: ${allowed} allowed here`);
+    const allowed = entries.map(([name]) => upper(name)).join(" and ") || "options";
+    throw new UsageError(`unexpected argument ${show(unexpected)}: only ${allowed} are allowed here`);
   }
   return Object.fromEntries(
     entries.map(([name, { schema, usage }], at) => {

@@ -2,7 +2,16 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import * as v from "valibot";
 import { UsageError } from "../../src/base/errors.ts";
-import { HELP, type OptionSpecs, OUTPUT, optionsHelp, parseOptions, SWITCH } from "../../src/cli/options.ts";
+import {
+  type ArgumentSpecs,
+  choicesOf,
+  HELP,
+  type OptionSpecs,
+  OUTPUT,
+  optionsHelp,
+  parseOptions,
+  SWITCH,
+} from "../../src/cli/options.ts";
 import { mustBe } from "../../src/config/schema.ts";
 
 const SPECS = {
@@ -71,6 +80,44 @@ describe("a command's options", () => {
       }),
     );
   });
+});
+
+describe("a command's arguments", () => {
+  const ARGS = {
+    resource: { usage: "peers or leases", schema: v.picklist(["peers", "leases"], mustBe("peers or leases")) },
+    name: { usage: "of a node", schema: v.optional(v.string()) },
+  } as const satisfies ArgumentSpecs;
+  const parse = (args: string) => parseOptions(SPECS, args.split(" ").filter(Boolean), ARGS);
+
+  test.each<[string, object]>([
+    ["peers", { resource: "peers", name: undefined }],
+    ["leases n1", { resource: "leases", name: "n1" }],
+    ["-o json peers --count=5 n1", { output: "json", count: 5, resource: "peers", name: "n1" }],
+    ["peers -- --n1", { resource: "peers", name: "--n1" }],
+    ["--help", { help: true, resource: undefined }],
+  ])("%p", (args, expected) => {
+    expect(parse(args)).toEqual({ ...DEFAULTS, name: undefined, ...expected } as never);
+  });
+
+  test.each([
+    ["", "RESOURCE is missing: peers or leases"],
+    ["nodes", 'RESOURCE must be peers or leases, not "nodes"'],
+    ["peers n1 n2", 'unexpected argument "n2": only RESOURCE and NAME are allowed here'],
+    ["peers --nmae=x", "unknown option --nmae"],
+  ])("%p is refused in one line", (args, message) => {
+    expect(() => parse(args)).toThrow(UsageError);
+    expect(() => parse(args)).toThrow(message);
+  });
+});
+
+test.each([
+  [OUTPUT.schema, ["text", "json"]],
+  [v.picklist(["a", "b"]), ["a", "b"]],
+  [SWITCH, []],
+  [SPECS.count.schema, []],
+  [v.optional(v.string()), []],
+])("the words that a schema takes", (schema, expected) => {
+  expect(choicesOf(schema)).toEqual(expected);
 });
 
 test("the help has a line for each, aligned", () => {
