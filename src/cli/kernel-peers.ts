@@ -1,6 +1,7 @@
 import { isOwnProtocol } from "../desired/route-protocol.ts";
 import { RTN_UNICAST } from "../ffi/constants.ts";
 import type { Actual } from "../kernel/mirror.ts";
+import { familyOfDevice } from "../kernel/owned.ts";
 import type { Link, Route } from "../kernel/state.ts";
 import type { Address } from "../net/address.ts";
 import type { Family } from "../net/family.ts";
@@ -38,11 +39,6 @@ function order(a: KernelPeer, b: KernelPeer): number {
 /** By what it is known best. */
 export function nameOf({ subnet, vtepAddress, vtepMAC }: KernelPeer): string {
   return subnet ?? vtepAddress ?? vtepMAC ?? "";
-}
-
-/** The family is in the name, as flannel has it: a device carries one. */
-export function familyOfDevice({ name }: Pick<Link, "name">): Family {
-  return name.startsWith("flannel-v6") ? 6 : 4;
 }
 
 function peersOn(device: Link, actual: Actual): KernelPeer[] {

@@ -2,9 +2,8 @@ import type * as v from "valibot";
 import type * as api from "../../api/kernel.ts";
 import type { DesiredDevice } from "../../desired/desired.ts";
 import type { Actual } from "../../kernel/mirror.ts";
+import { familyOfDevice } from "../../kernel/owned.ts";
 import type { Link, VxlanState } from "../../kernel/state.ts";
-import { familyOf } from "../../net/address.ts";
-import type { Family } from "../../net/family.ts";
 import { formatPrefix } from "../../net/prefix.ts";
 import { familyName, onOff } from "./values.ts";
 
@@ -34,12 +33,6 @@ export function desiredDeviceView(
     neighbours: neighbours.size,
     forwarding: forwarding.size,
   };
-}
-
-/** The family that a VXLAN device carries its packets over: that of its source, else the one that flannel's name says. */
-export function familyOfDevice({ name, vxlan }: Pick<Link, "name" | "vxlan">): Family {
-  if (vxlan?.local !== undefined) return familyOf(vxlan.local);
-  return name.startsWith("flannel-v6.") ? 6 : 4;
 }
 
 export function kernelDeviceView(

@@ -3,13 +3,13 @@ import type { Desired } from "../../desired/desired.ts";
 import { isOwnProtocol } from "../../desired/route-protocol.ts";
 import { RTN_BLACKHOLE, RTN_UNICAST } from "../../ffi/constants.ts";
 import type { Actual } from "../../kernel/mirror.ts";
+import { familyOfDevice } from "../../kernel/owned.ts";
 import type { Route } from "../../kernel/state.ts";
 import type { Lease } from "../../lease/lease.ts";
 import { familyOf } from "../../net/address.ts";
 import { FAMILIES, type Family } from "../../net/family.ts";
 import { formatPrefix } from "../../net/prefix.ts";
 import type { Question } from "../question.ts";
-import { familyOfDevice } from "./device.ts";
 import { familyName } from "./values.ts";
 
 /** One entry, not yet as it is shown: a list may have many thousands, of which a page shows a few. */
