@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { screenOf } from "../../src/cli/output.ts";
 import { countsLine } from "../../src/cli/peer-words.ts";
-import { peerTable } from "../../src/cli/peers/command.ts";
+import { listText, peerTable } from "../../src/cli/peers/command.ts";
 import { changesOf } from "../../src/cli/peers/watch.ts";
 import { samplePeer, samplePeers } from "./samples.ts";
 
@@ -53,6 +53,20 @@ describe("the table of peers", () => {
     expect(lines.join("")).not.toContain("\u001b");
   });
 });
+
+test.each([3, 10, 24])(
+  "a screen of %d lines has trouble first, the counts last, and says what it leaves out",
+  (height) => {
+    const items = samplePeers(500);
+    const counts = { ...{ down: 50, notProgrammed: 0, leftOut: 0, degraded: 0, unknown: 0 }, up: 450 };
+    const list = { items, counts, ...{ total: 500, offset: 0, next: null, probeIntervalMs: 10_000 } };
+    const lines = listText(list, { node: undefined, output: "text" }, SCREEN, height);
+    expect(lines).toHaveLength(height);
+    expect(lines.at(-1)).toBe("500 peers: 50 down, 450 up; probed every 10 s");
+    expect(lines.at(-2)).toBe(`… and ${501 - (height - 2)} more lines`);
+    expect(lines.slice(1, -2).every((line) => line.includes("down"))).toBe(true);
+  },
+);
 
 test.each([
   [{}, "no other node"],

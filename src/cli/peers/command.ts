@@ -73,11 +73,11 @@ export async function runPeers(args: readonly string[]): Promise<number> {
   if (options.watch) {
     return watchPeers(
       {
-        look: async () => (await look()).items,
-        screen: (peers) =>
+        look,
+        screen: (list, height) =>
           options.output === "json"
-            ? peers.map((peer) => `${JSON.stringify(peer)}\n`).join("")
-            : `${peerTable(peers, screen, options.output === "wide").join("\n")}\n`,
+            ? list.items.map((peer) => `${JSON.stringify(peer)}\n`).join("")
+            : `${listText(list, options, screen, height).join("\n")}\n`,
         change: (peer, before) => (options.output === "json" ? JSON.stringify(peer) : changeLine(peer, before)),
       },
       process.stdout,
@@ -92,14 +92,24 @@ export async function runPeers(args: readonly string[]): Promise<number> {
 }
 
 async function show(list: ResourceOf<"peers">, options: Options, screen: Screen): Promise<number> {
-  const { items, counts, probeIntervalMs } = list;
   if (options.output === "json") await printJson(list);
-  else if (items.length > 0) await print(`${peerTable(items, screen, options.output === "wide").join("\n")}\n`);
-  if (options.output !== "json" && options.node === undefined) {
-    const probes = probeIntervalMs === null ? "not probed" : `probed every ${probeIntervalMs / 1000} s`;
-    await print(`${countsLine(counts)}${items.length > 0 ? `; ${probes}` : ""}\n`);
-  }
-  return items.some(({ state }) => isInTrouble(state)) ? 1 : 0;
+  else await print(`${listText(list, options, screen).join("\n")}\n`);
+  return list.items.some(({ state }) => isInTrouble(state)) ? 1 : 0;
+}
+
+/** The table, as much of it as there is room for, and what there is in numbers. */
+export function listText(
+  { items, counts, probeIntervalMs }: ResourceOf<"peers">,
+  { node, output }: Pick<Options, "node" | "output">,
+  screen: Screen,
+  height = Number.POSITIVE_INFINITY,
+): string[] {
+  const lines = items.length === 0 ? [] : peerTable(items, screen, output === "wide");
+  const probes = probeIntervalMs === null ? "not probed" : `probed every ${probeIntervalMs / 1000} s`;
+  const end = node === undefined ? [`${countsLine(counts)}${items.length > 0 ? `; ${probes}` : ""}`] : [];
+  const room = height - end.length;
+  if (lines.length <= room) return [...lines, ...end];
+  return [...lines.slice(0, room - 1), `… and ${lines.length - room + 1} more lines`, ...end];
 }
 
 export function peerTable(peers: readonly Peer[], screen: Screen, wide: boolean): string[] {

@@ -6,24 +6,29 @@ import { print } from "../output.ts";
 /** milliseconds between two looks */
 const INTERVAL_MS = 2_000;
 
-interface Watched {
-  look(): Promise<readonly Peer[]>;
-  /** all of them, as on a screen */
-  screen(peers: readonly Peer[]): string;
+interface Watched<List extends { readonly items: readonly Peer[] }> {
+  look(): Promise<List>;
+  /** all of them, in at most so many lines */
+  screen(list: List, height: number): string;
   /** one that has changed */
   change(peer: Peer, before: Peer | undefined): string;
 }
 
 /** Goes on until it is killed: a terminal is drawn again and again, elsewhere each change is a line. */
-export async function watchPeers({ look, screen, change }: Watched, stream: NodeJS.WriteStream): Promise<never> {
+export async function watchPeers<List extends { readonly items: readonly Peer[] }>(
+  { look, screen, change }: Watched<List>,
+  stream: NodeJS.WriteStream,
+): Promise<never> {
   const forever = new AbortController().signal;
   let known: ReadonlyMap<string, Peer> | undefined;
   let away = false;
   for (;;) {
     try {
-      const peers = await look();
-      if (stream.isTTY) await print(`\x1b[H\x1b[J${screen(peers)}`);
-      else if (known === undefined || away) await print(screen(peers));
+      const list = await look();
+      const peers = list.items;
+      // The last line is where the cursor stands.
+      if (stream.isTTY) await print(`\x1b[H\x1b[J${screen(list, stream.rows - 1)}`);
+      else if (known === undefined || away) await print(screen(list, Number.POSITIVE_INFINITY));
       else for (const line of changesOf(known, peers, change)) await print(`${line}\n`);
       known = new Map(peers.map((peer) => [peer.key, peer]));
       away = false;
@@ -40,7 +45,7 @@ export async function watchPeers({ look, screen, change }: Watched, stream: Node
 export function changesOf(
   known: ReadonlyMap<string, Peer>,
   peers: readonly Peer[],
-  change: Watched["change"],
+  change: (peer: Peer, before: Peer | undefined) => string,
 ): string[] {
   const lines = peers.flatMap((peer) => {
     const before = known.get(peer.key);
