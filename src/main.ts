@@ -9,7 +9,7 @@ import { COMMANDS, isCommand } from "./cli/commands.ts";
 
 async function help(): Promise<string> {
   const { flagHelp } = await import("./config/help.ts");
-  const commands = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(12)} ${summary}`);
+  const commands = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(14)}  ${summary}`);
   return [
     "tartan keeps a node's part of a Kubernetes pod network, compatible with flannel.",
     "",

@@ -290,6 +290,13 @@ describe("a packet to", () => {
     expect(found.loss?.problem).toMatch(/no bridge takes it/);
   });
 
+  test("a subnet that a route refuses is lost: some kernels answer with that route in place of an error", () => {
+    const found = trace("10.244.1.2", (world) => {
+      world.routes = world.routes.map((route) => (route.to === "10.244.1.0/24" ? { ...route, type: 7 } : route));
+    });
+    expect(found.steps).toEqual([{ step: "route", ok: false, text: "an unreachable route (10.244.1.0/24)" }]);
+  });
+
   test("this node's own address stays here", () => {
     expect(trace("192.0.2.1")).toMatchObject({
       kind: "local",
