@@ -74,7 +74,10 @@ export const COMMANDS = {
   },
   "support-bundle": {
     summary: "gather what helps to find out what is wrong, without secrets",
-    run: async (args) => (await import("./bundle/command.ts")).runSupportBundle(args),
+    run: async (args) =>
+      (await import("./bundle/command.ts")).runSupportBundle(args, async (options) =>
+        (await import("./doctor/doctor.ts")).doctorReport(options),
+      ),
     spec: async () => (await import("./bundle/command.ts")).SUPPORT_BUNDLE,
   },
   trace: {

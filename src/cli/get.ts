@@ -3,7 +3,7 @@ import { RESOURCES, type ResourceName } from "../api/resources.ts";
 import { UsageError } from "../base/errors.ts";
 import { mustBe } from "../config/schema.ts";
 import { AGENT_OPTIONS, AgentClient, pathOf } from "./client.ts";
-import { type CommandSpec, HELP, optionsHelp, parseOptions } from "./options.ts";
+import { alignedHelp, type CommandSpec, HELP, optionsHelp, parseOptions } from "./options.ts";
 import { paintedTable, print, printJson, screenOf } from "./output.ts";
 
 /** `tartan get`: one resource of the agent as it is. */
@@ -37,9 +37,7 @@ const TEXT = `Usage: tartan get [OPTION]... RESOURCE [NAME]
 Prints what the agent's debug API says about RESOURCE, of lists all pages.
 
 Resources:
-${Object.entries(RESOURCES)
-  .map(([name, { summary }]) => `  ${name.padEnd(10)} ${summary}`)
-  .join("\n")}
+${alignedHelp(Object.entries(RESOURCES).map(([name, { summary }]) => [name, summary]))}
 
 Options:
 ${optionsHelp(OPTIONS)}

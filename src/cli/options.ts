@@ -130,11 +130,35 @@ const SCHEMA = v.custom<v.GenericSchema<unknown, unknown>>(
 
 /** The lines of the help, aligned. */
 export function optionsHelp(specs: OptionSpecs): string {
-  const rows = Object.entries(specs).map(([name, { short, value, usage }]) => {
-    return [`${short ? `-${short}, ` : "    "}--${name}${value ? `=${value}` : ""}`, usage] as const;
-  });
-  const width = Math.max(...rows.map(([left]) => left.length));
-  return rows.map(([left, usage]) => `  ${left.padEnd(width)}  ${usage}`).join("\n");
+  return alignedHelp(
+    Object.entries(specs).map(([name, { short, value, usage }]) => {
+      return [`${short ? `-${short}, ` : "    "}--${name}${value ? `=${value}` : ""}`, usage] as const;
+    }),
+  );
+}
+
+/** Columns that a help may have. */
+const HELP_WIDTH = 80;
+
+/** Terms with what they mean beside them, wrapped where a line would be too long. */
+export function alignedHelp(rows: readonly (readonly [term: string, text: string])[]): string {
+  const width = Math.max(...rows.map(([term]) => term.length));
+  const room = HELP_WIDTH - width - 4;
+  return rows
+    .flatMap(([term, text]) =>
+      wrapped(text, room).map((line, at) => `  ${(at === 0 ? term : "").padEnd(width)}  ${line}`),
+    )
+    .join("\n");
+}
+
+function wrapped(text: string, width: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(" ")) {
+    const line = lines.at(-1);
+    if (line !== undefined && line.length + 1 + word.length <= width) lines[lines.length - 1] = `${line} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
 }
 
 function specOf(specs: OptionSpecs, name: string): OptionSpec {

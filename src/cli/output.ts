@@ -45,9 +45,9 @@ export function paintedTable(columns: readonly Column[], rows: readonly Row[], {
 }
 
 /** To stdout, whole, also when the process ends right after it; a reader that has gone (`| head`) is no error. */
-export function print(text: string): Promise<void> {
+export function print(content: string | Uint8Array): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  process.stdout.write(text, (error) => {
+  process.stdout.write(content, (error) => {
     if (error && !hasCode(error, "EPIPE")) reject(new Error("can't write to stdout", { cause: error }));
     else resolve();
   });

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { COMMANDS } from "../../src/cli/commands.ts";
 import { executable } from "../support/executable.ts";
 import { TemporaryFolder } from "../support/temp.ts";
 
@@ -36,6 +37,14 @@ test("--version and --help say what they should, and exit with 0", async () => {
   ]) {
     expect(stdout).toContain(text);
   }
+});
+
+test.each(Object.keys(COMMANDS))("%s --help fits 80 columns, and says what the exit codes mean", async (name) => {
+  const { code, stdout, stderr } = await run([name, "--help"]);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  expect(stdout).toStartWith(`Usage: tartan ${name} `);
+  expect(stdout).toContain("\nExit code");
+  expect(stdout.split("\n").filter((line) => line.length > 80)).toEqual([]);
 });
 
 /** Wrong command lines, and what the one line about each has to name. */

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { statSync } from "node:fs";
 import * as v from "valibot";
 import { RESOURCES } from "../../src/api/resources.ts";
+import { executable } from "../support/executable.ts";
 import { Overlay } from "../support/overlay.ts";
 import { describeInNamespaces } from "../support/requires.ts";
 import { useTemporaryFolder } from "../support/temp.ts";
@@ -89,6 +90,7 @@ describeInNamespaces("tartan support-bundle", () => {
         "versions.json",
       ]),
     );
+    expect(JSON.parse(await text("doctor.json"))).toMatchObject({ findings: expect.any(Array) });
     v.parse(RESOURCES.state.schema, JSON.parse(await text("agent/state.json")));
     expect(JSON.parse(await text("kernel/links.json"))).toContainEqual(
       expect.objectContaining({ name: "flannel.1", kind: "vxlan" }),
@@ -144,5 +146,21 @@ describeInNamespaces("tartan support-bundle", () => {
       stderr: expect.stringContaining("--file=PATH names another place"),
     });
     expect(await Bun.file(folder.at("there")).text()).toBe("mine");
+  });
+
+  test("goes to stdout if asked, for whoever has no place to write to", async () => {
+    const { ns, agent } = overlay.node(1);
+    const command = [
+      executable(),
+      "support-bundle",
+      "--file=-",
+      `--cni-conf-dir=${cni()}`,
+      `--socket=${agent.debugSocket}`,
+    ];
+    const child = ns.spawn(command, { stdout: "pipe", stderr: "ignore" });
+    const names = [...(await new Bun.Archive(await child.stdout.bytes()).files()).keys()];
+    expect(await child.exited).toBe(0);
+    expect(names[0]).toMatch(/^tartan-support-[^/]+\/manifest\.json$/);
+    expect(names.length).toBeGreaterThan(10);
   });
 });
