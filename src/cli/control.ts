@@ -2,13 +2,14 @@ import * as v from "valibot";
 import { DEBUG_SOCKET, LogLevel, ResyncAsked } from "../api/commands.ts";
 import { mustBe } from "../config/schema.ts";
 import { AGENT_OPTIONS, AgentClient } from "./client.ts";
-import { type CommandSpec, HELP, optionsHelp, parseOptions } from "./options.ts";
-import { print } from "./output.ts";
+import { type CommandSpec, HELP, OUTPUT, optionsHelp, parseOptions } from "./options.ts";
+import { print, printJson } from "./output.ts";
 
 /** What the agent does when it is asked over its socket, which takes no other's word than root's: `resync`, `log-level`. */
 
 // The agent takes it over its socket alone.
 const OPTIONS = {
+  output: OUTPUT,
   socket: { ...AGENT_OPTIONS.socket, usage: `the agent's socket; ${DEBUG_SOCKET} if not given` },
   help: HELP,
 };
@@ -49,8 +50,9 @@ export async function runResync(args: readonly string[]): Promise<number> {
     await print(RESYNC_TEXT);
     return 0;
   }
-  const answer = await clientOf(options.socket).json("/debug/resync", { method: "POST" });
-  await print(`asked at ${v.parse(ResyncAsked, answer).askedAt}\n`);
+  const answer = v.parse(ResyncAsked, await clientOf(options.socket).json("/debug/resync", { method: "POST" }));
+  if (options.output === "json") await printJson(answer);
+  else await print(`asked at ${answer.askedAt}\n`);
   return 0;
 }
 
@@ -66,8 +68,9 @@ export async function runLogLevel(args: readonly string[]): Promise<number> {
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ level: options.level }),
   };
-  const answer = await clientOf(options.socket).json("/debug/log-level", init);
-  await print(`the agent logs ${v.parse(LogLevel, answer).level}\n`);
+  const answer = v.parse(LogLevel, await clientOf(options.socket).json("/debug/log-level", init));
+  if (options.output === "json") await printJson(answer);
+  else await print(`the agent logs ${answer.level}\n`);
   return 0;
 }
 

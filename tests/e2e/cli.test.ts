@@ -210,6 +210,8 @@ describeInNamespaces("commands on a node whose agent runs", () => {
     await eventually(async () => (await fullReads()) > before, { within: 10_000, what: "the kernel is read anew" });
     expect(await run("log-level", "debug")).toMatchObject({ code: 0, stdout: "the agent logs debug\n" });
     expect(JSON.parse((await run("get", "config")).stdout)).toMatchObject({ logLevel: "debug" });
+    expect(JSON.parse((await run("log-level", "info", "-o", "json")).stdout)).toEqual({ level: "info" });
+    expect(JSON.parse((await run("resync", "-o", "json")).stdout)).toEqual({ askedAt: expect.any(String) });
     expect(await run("log-level", "loud")).toMatchObject({ code: 2 });
   });
 
