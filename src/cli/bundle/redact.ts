@@ -29,7 +29,7 @@ const PATTERNS: readonly Pattern[] = [
   // a bootstrap token of kubeadm
   { find: /\b[a-z0-9]{6}\.[a-z0-9]{16}\b/g, put: HIDDEN },
   // RFC 3986: user:password@host
-  { find: /(\b[a-z][a-z0-9+.-]*:\/\/)(?!\[secret\]@)[^\s/@"'<>]+@/gi, put: `$1${HIDDEN}@` },
+  { find: /(\b[a-z][a-z0-9+.-]{0,30}:\/\/)(?!\[secret\]@)[^\s/@"'<>]+@/gi, put: `$1${HIDDEN}@` },
 ];
 
 /** @returns the text, and how many places were hidden */
