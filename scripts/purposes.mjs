@@ -79,6 +79,8 @@ export const PACKAGES = {
   "etcd-server": unpackedCommand("etcd-server", "etcd"),
   "etcd-client": unpackedCommand("etcd-client", "etcdctl"),
   "kubernetes-client": unpackedCommand("kubernetes-client", "kubectl"),
+  // Of it only promtool is used.
+  prometheus: unpackedCommand("prometheus", "promtool"),
   containerd: unpackedCommand("containerd", "containerd"),
   runc: unpackedCommand("runc", "runc", "usr/sbin"),
   conntrack: unpackedCommand("conntrack", "conntrack", "usr/sbin"),
@@ -97,7 +99,10 @@ const LAB = [
   ...["openssl", "xz-utils"],
 ];
 const ETCD = ["etcd-server", "etcd-client"];
-const TEST = { installed: [...LAB, "nftables", "curl"], unpacked: [...ETCD, "kubernetes-client"] };
+const TEST = {
+  installed: [...LAB, "nftables", "curl"],
+  unpacked: [...ETCD, "kubernetes-client", "prometheus"],
+};
 
 /** What a node of a real cluster needs beside Kubernetes' own servers: conntrack is kube-proxy's. */
 const CLUSTER = ["containerd", "runc", "conntrack", "busybox-static"];

@@ -18,6 +18,7 @@ import { Loop, type TurnResult } from "./loop.ts";
 import { PlanSettingsKeeper } from "./plan-settings.ts";
 import { PruneHold } from "./prune-hold.ts";
 import { ReadinessReport } from "./readiness-report.ts";
+import { ReconcileTotals } from "./reconcile-totals.ts";
 import { ReconcileRecord } from "./record.ts";
 import { RulesKeeper } from "./rules-keeper.ts";
 import { SettingsReader } from "./settings-reader.ts";
@@ -56,6 +57,7 @@ export class Node implements AgentControl {
   readonly #pruneHold = new PruneHold(this.#startedAt, () => this.#loop.mark("leases settled"));
   readonly #subnetFile: SubnetFileKeeper;
   readonly #rules: RulesKeeper;
+  readonly #totals = new ReconcileTotals();
   readonly #record: ReconcileRecord;
   readonly #planSettings: PlanSettingsKeeper;
   readonly #readiness: ReadinessReport;
@@ -154,7 +156,7 @@ export class Node implements AgentControl {
       diff: () => this.#kernel?.pending() ?? [],
       problems: [...this.#readiness.problems, ...this.#presentProblems()],
       loop: this.#loop.facts(),
-      kernel: { ...this.#record.facts(), fullReads: this.#kernel?.fullReads ?? 0 },
+      kernel: { ...this.#record.facts(), ...this.#totals.facts(), fullReads: this.#kernel?.fullReads ?? 0 },
       rules: this.#rules.facts(),
       logLevel: logLevel(),
       events,
@@ -228,7 +230,9 @@ export class Node implements AgentControl {
     const { desired, delta } = this.#plan({ settings: chosen, network, external, own, leases: snapshot.leases });
     const prune = this.#pruneHold.mayPrune(own.createdAt);
     this.#record.begin();
-    this.#record.add(causes, desired, prune, await kernel.reconcile(desired, { prune }, delta));
+    const report = await kernel.reconcile(desired, { prune }, delta);
+    this.#record.add(causes, desired, prune, report);
+    this.#totals.add(snapshot, report);
     if (this.#planned !== undefined) this.#options.onProgrammed(this.#planned);
     if (desired.devices.length === 0) return;
     try {

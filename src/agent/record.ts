@@ -4,7 +4,7 @@ import { KernelError } from "../ffi/errors.ts";
 import { type FailedOperation, labelOf } from "../kernel/apply.ts";
 import { describe, type ReconcileReport } from "../kernel/reconciler.ts";
 import type { EventLog } from "../status/event-log.ts";
-import type { ApplyFacts, FailureFacts, KernelFacts } from "../status/facts.ts";
+import type { ApplyFacts, FailureFacts, KernelFacts, KernelTotals } from "../status/facts.ts";
 import { DriftNotice } from "./drift-notice.ts";
 
 const log = logger("kernel");
@@ -31,7 +31,7 @@ export class ReconcileRecord {
     this.#notice = new DriftNotice(events);
   }
 
-  facts(): Omit<KernelFacts, "fullReads"> {
+  facts(): Omit<KernelFacts, "fullReads" | keyof KernelTotals> {
     return {
       settled: this.#settled,
       pruning: this.#pruning,

@@ -25,6 +25,7 @@ export class EventLog {
   readonly #capacity: number;
   /** by id, so the oldest first */
   readonly #events = new Map<number, Event>();
+  readonly #totals: Partial<Record<EventKind, number>> = {};
   readonly #counts = new Map<EventKind, number>();
   /** by kind, node and message: the last event, how many there were of late, and until when that is */
   readonly #same = new Map<string, { readonly id: number; readonly count: number; readonly until: number }>();
@@ -39,6 +40,7 @@ export class EventLog {
   }
 
   add({ kind, message, level = "info", node, cause, durationMs }: NewEvent): void {
+    this.#totals[kind] = (this.#totals[kind] ?? 0) + 1;
     const now = this.#now();
     const name = nameOf(kind, node, message);
     const known = this.#same.get(name);
@@ -64,6 +66,11 @@ export class EventLog {
     this.#same.set(name, { id: event.id, count: same.count + 1, until: same.until });
     if (this.#events.size > this.#capacity) this.#makeRoom();
     for (const listener of this.#listeners) listener(event);
+  }
+
+  /** How often each kind happened, also what is counted with another event or not kept any more. */
+  get totals(): Readonly<Partial<Record<EventKind, number>>> {
+    return this.#totals;
   }
 
   /** Those that are kept and came after the one with this id, the oldest first. Their ids have gaps. */

@@ -1,4 +1,5 @@
 import type { Verdict } from "../api/peers.ts";
+import type { HistogramFacts } from "../base/histogram.ts";
 import type { LowestLevel } from "../base/log.ts";
 import type { ExternalInterface } from "../config/interface.ts";
 import type { NetworkConfig } from "../config/network.ts";
@@ -70,19 +71,21 @@ export interface Finding {
   readonly message: string;
 }
 
-export type Condition =
-  | "config"
-  | "interface"
-  | "lease"
-  | "snapshot"
-  | "device"
-  | "subnetFile"
-  | "kernel"
-  | "rules"
-  | "leaseSource"
-  | "peers"
-  | "cni"
-  | "shutdown";
+export const CONDITIONS = [
+  "config",
+  "interface",
+  "lease",
+  "snapshot",
+  "device",
+  "subnetFile",
+  "kernel",
+  "rules",
+  "leaseSource",
+  "peers",
+  "cni",
+  "shutdown",
+] as const;
+export type Condition = (typeof CONDITIONS)[number];
 
 /** The CNI configuration that the agent keeps in the container runtime's folder. */
 export interface CniConfFacts {
@@ -120,19 +123,32 @@ export interface ApplyFacts {
   readonly failures: readonly FailureFacts[];
 }
 
-export interface KernelFacts {
+export interface KernelFacts extends KernelTotals {
   /** true when the kernel is as desired */
   readonly settled: boolean;
   /** whether what is ours and not desired is removed; not right after our lease was made anew */
   readonly pruning: boolean;
   readonly fullReads: number;
   /** operations that mended what somebody else had changed, since the start, by kind */
-  readonly repaired: Readonly<Record<string, number>>;
+  readonly repaired: OperationCounts;
   readonly driftsFound: number;
   readonly lastApply?: ApplyFacts;
   /** what the kernel refused in the last reconcile */
   readonly failures: readonly FailureFacts[];
 }
+
+/** What all reconciles since the start did. */
+export interface KernelTotals {
+  /** operations that the kernel took and that it refused, by kind */
+  readonly operations: OperationCounts;
+  readonly refused: OperationCounts;
+  /** seconds that a reconcile with something to do took */
+  readonly applySeconds: HistogramFacts;
+  /** seconds from a snapshot of the leases to the kernel being as it wants it */
+  readonly followSeconds: HistogramFacts;
+}
+
+export type OperationCounts = Readonly<Partial<Record<Operation["kind"], number>>>;
 
 /** The masquerade and forward rules. */
 export interface RulesFacts {

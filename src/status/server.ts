@@ -8,6 +8,7 @@ import { answer } from "./answer.ts";
 import { addCommands, addResources, type DebugParts } from "./debug-routes.ts";
 import type { Facts } from "./facts.ts";
 import { isOwnHost } from "./host-check.ts";
+import { addMetrics } from "./metrics/route.ts";
 import { readiness, stall } from "./readiness.ts";
 import { Refusal } from "./refusals.ts";
 
@@ -70,6 +71,7 @@ export function debugApp(parts: DebugParts): Hono {
   app.use(methodNotAllowed({ app, onMethodNotAllowed: refuseMethod }));
   addHealth(app, facts);
   addResources(app, parts);
+  addMetrics(app, facts);
   addCommands(app, parts);
   return app;
 }

@@ -1,4 +1,5 @@
 import type { Verdict } from "../../src/api/peers.ts";
+import { Histogram } from "../../src/base/histogram.ts";
 import type { ListenAddress } from "../../src/config/listen-address.ts";
 import type { Lease } from "../../src/lease/lease.ts";
 import type { Family } from "../../src/net/family.ts";
@@ -11,6 +12,7 @@ import type { FakeKernel } from "../kernel/fake-kernel.ts";
 import { converge, freshKernel, UNDERLAY } from "../kernel/worlds.ts";
 import { ApiCheck } from "../support/api-check.ts";
 
+const NONE = new Histogram([0.1, 1]).facts();
 export const NOW = 1_700_000_000_000;
 
 /** What an agent knows that has nothing to do. */
@@ -26,7 +28,10 @@ export function facts(changes: Partial<Facts> = {}): Facts {
     problems: [],
     loop: { turns: 1, failuresInARow: 0 },
     rejections: 0,
-    kernel: { settled: true, pruning: true, fullReads: 1, repaired: {}, driftsFound: 0, failures: [] },
+    kernel: {
+      ...{ settled: true, pruning: true, fullReads: 1, repaired: {}, driftsFound: 0, failures: [] },
+      ...{ operations: {}, refused: {}, applySeconds: NONE, followSeconds: NONE },
+    },
     rules: {
       mode: "iptables",
       backend: "iptables-nft",
