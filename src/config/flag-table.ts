@@ -193,6 +193,12 @@ export const FLAGS = {
     default: "true",
     usage: "with --kube-subnet-mgr, set the Node's NetworkUnavailable condition to false once ready",
   },
+  "peer-metrics": {
+    group: "Health and state",
+    type: BOOL,
+    default: "false",
+    usage: "give /metrics series of each peer as well: some ten a node, for small clusters",
+  },
 
   v: {
     group: "Logs",

@@ -45,6 +45,8 @@ export interface AgentFlags {
   readonly debugSocket?: string;
   /** seconds between rounds of probes to the peers, 0 for none */
   readonly probeSeconds: number;
+  /** whether the metrics have series of each peer */
+  readonly peerMetrics: boolean;
   readonly logFormat: "text" | "json";
   readonly verbosity: number;
   /** seconds between full reconciles, 0 for none */
@@ -122,6 +124,7 @@ function agentFlags(values: FlagValues): AgentFlags {
     debugAddresses: values["debug-addr"].filter((address) => address !== "off"),
     ...(values["debug-socket"] === "off" ? {} : { debugSocket: values["debug-socket"] }),
     probeSeconds: values["probe-interval"],
+    peerMetrics: values["peer-metrics"],
     logFormat: values["log-format"],
     verbosity: values.v,
     resyncSeconds: values.resync,

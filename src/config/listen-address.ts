@@ -29,7 +29,10 @@ export function parseHost(text: string): string | undefined {
   return HOST_NAME.test(text) && !NUMERIC_END.test(text) ? text : undefined;
 }
 
-/** Parses `HOST:PORT`, `[v6]:PORT` or `unix:/path`. */
+/**
+ * Parses `HOST:PORT`, `[v6]:PORT` or `unix:/path`. An IPv4 address may stand in brackets as well, so that one command line
+ * does where the family of a node's address is not known.
+ */
 export function parseListenAddress(text: string): ListenAddress | undefined {
   if (text.startsWith("unix:")) {
     const path = text.slice("unix:".length);
@@ -41,7 +44,8 @@ export function parseListenAddress(text: string): ListenAddress | undefined {
   const [, bracketed, plain, portText] = match;
   const host = parseHost(bracketed ?? plain ?? "");
   const port = Number(portText);
-  if (host === undefined || port > 65535 || (bracketed !== undefined) !== host.includes(":")) return undefined;
+  if (host === undefined || port > 65535) return undefined;
+  if (bracketed !== undefined && parseAddress(bracketed) === undefined) return undefined;
   return { kind: "tcp", host, port };
 }
 

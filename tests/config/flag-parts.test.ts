@@ -70,7 +70,7 @@ describe("addresses to listen on", () => {
     [":80", undefined],
     ["80", undefined],
     ["::1:80", undefined],
-    ["[127.0.0.1]:80", undefined],
+    ["[127.0.0.1]:80", { kind: "tcp", host: "127.0.0.1", port: 80 }],
     ["[localhost]:80", undefined],
     ["127.0.0.1:65536", undefined],
     ["127.0.0.1:-1", undefined],

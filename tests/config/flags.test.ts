@@ -38,6 +38,7 @@ const DEFAULTS: AgentFlags = {
   debugAddresses: [{ kind: "tcp", host: "127.0.0.1", port: 8285 }],
   debugSocket: "/run/tartan/debug.sock",
   probeSeconds: 10,
+  peerMetrics: false,
   logFormat: "text",
   verbosity: 0,
   resyncSeconds: 60,
@@ -79,7 +80,7 @@ test("the table has every flag of flanneld with its default", () => {
     log_backtrace_at: undefined,
   };
   const cni = ["cni-conf-file", "cni-conf-source"];
-  const told = ["debug-addr", "debug-socket", "probe-interval", "log-format"];
+  const told = ["debug-addr", "debug-socket", "probe-interval", "peer-metrics", "log-format"];
   const ours = ["lease-store", ...cni, ...told, "resync", "vxlan-tx-checksum", "help"];
   const table = Object.fromEntries(FLAG_NAMES.map((name) => [name, flagSpec(name).default]));
   for (const name of ours) delete table[name];
@@ -144,7 +145,7 @@ describe("accepted", () => {
     [["--ip-masq=false", "--kube-subnet-mgr=F", "--iptables-forward-rules=0"], { forwardRules: false }],
     [["--ip-masq", "--ip-masq-fully-random-disable"], { ipMasq: true, ipMasqRandomFully: false }],
     [["--iptables-resync=30"], { rulesResyncSeconds: 30 }],
-    [["--set-node-network-unavailable=FALSE", "--ip-blackhole-route=f"], {}],
+    [["--set-node-network-unavailable=FALSE", "--peer-metrics"], { peerMetrics: true }],
     [["--etcd-endpoints=", "--kube-api-url", "", "--vmodule=", "--public-ipv6="], {}],
     [["--ip-masq", "--ip-masq=false"], {}],
     [["--help=false", "-v=4"], { verbosity: 4 }],
