@@ -1,5 +1,5 @@
 import { version } from "../../package.json";
-import { OBJECTS } from "./objects.ts";
+import { MONITORING, OBJECTS } from "./objects.ts";
 import { toTemplate } from "./template.ts";
 import { valuesFile } from "./values.ts";
 import { joined, toYaml } from "./yaml.ts";
@@ -84,5 +84,7 @@ export function chartFiles(): Record<string, string> {
     const check = name === "config.yaml" ? '{{- include "tartan.check" . -}}\n' : "";
     files[`templates/${name}`] = HEADER + check + joined(trees.map(toTemplate));
   }
+  const watching = joined(Object.values(MONITORING).map(toTemplate));
+  files["templates/monitoring.yaml"] = `${HEADER}{{- if .Values.monitoring.enabled }}\n${watching}{{- end }}\n`;
   return files;
 }

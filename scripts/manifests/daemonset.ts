@@ -1,3 +1,4 @@
+import { DEBUG_ADDRESSES, NODE_IP, PORT } from "./monitoring/objects.ts";
 import { number, spread, spreadInMap, type Tree, text, When, whenGiven } from "./tree.ts";
 import { valueAt } from "./values.ts";
 
@@ -8,6 +9,7 @@ const image = text("%s:%s", "flannel.image.repository", "flannel.image.tag");
 const skipsConf = valueAt("flannel.skipCNIConfigInstallation") === true;
 const installsConf = (entries: readonly Tree[]): When =>
   new When("not .Values.flannel.skipCNIConfigInstallation", !skipsConf, entries);
+const ifMonitored = (entries: When["entries"]): When => whenGiven("monitoring.enabled", entries);
 
 /** Root without root's powers, and a file system of the image that nothing is written to. */
 const restricted = (capabilities: readonly string[]): Tree => ({
@@ -54,13 +56,16 @@ const agent: Tree = {
     spread("flannel.args"),
     installsConf(["--cni-conf-file=/etc/cni/net.d/10-flannel.conflist"]),
     whenGiven("flannel.healthz.port", ["--healthz-ip=127.0.0.1", text("--healthz-port=%s", "flannel.healthz.port")]),
+    ifMonitored(DEBUG_ADDRESSES),
   ],
   // NODE_NAME spares the agent the right to read pods.
   env: [
     fromPod("NODE_NAME", "spec.nodeName"),
     fromPod("POD_NAME", "metadata.name"),
     fromPod("POD_NAMESPACE", "metadata.namespace"),
+    ifMonitored([NODE_IP]),
   ],
+  ...ifMonitored({ ports: [PORT] }).inMap,
   ...whenGiven("flannel.resources", { resources: spreadInMap("flannel.resources") }).inMap,
   ...whenGiven("flannel.healthz.port", {
     livenessProbe: probe("/healthz", "flannel.healthz.livenessProbe"),

@@ -1,6 +1,7 @@
 // The objects that run the agent on every node of a cluster. Names, labels and selector are those of flannel's
 // kube-flannel.yml: applied over a cluster with flannel they replace it in place, node by node.
 import { daemonSet } from "./daemonset.ts";
+import { monitoringObjects } from "./monitoring/objects.ts";
 import { Hole, type Tree } from "./tree.ts";
 import { valueAt } from "./values.ts";
 
@@ -80,3 +81,6 @@ export const OBJECTS: { readonly namespace: Tree; readonly templates: Readonly<R
     ],
   },
 };
+
+/** What watches over the agents, by the file that each is in. */
+export const MONITORING = monitoringObjects({ namespace, labels: LABELS });

@@ -55,7 +55,8 @@ export function toTemplate(tree: Tree): string {
   for (const line of toYaml(worded(tree)).split("\n")) {
     const [, indent = "", dash = "", key, number] = LINE.exec(line) ?? [];
     const write = number === undefined ? undefined : holes[Number(number)];
-    if (write === undefined) lines.push(line);
+    // Braces that are Prometheus' or Grafana's are not for Helm.
+    if (write === undefined) lines.push(line.replaceAll("{{", '{{ "{{" }}'));
     // The first key of a map in a list stands behind the dash, an entry of the list in its place.
     else lines.push(...write(indent, dash && key === undefined ? dash : key && `${dash}${key}: `));
   }

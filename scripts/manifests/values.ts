@@ -123,6 +123,22 @@ const VALUES: readonly (ValueSpec | OptionSpec)[] = [
     ],
   },
   { path: "flannel.nodeSelector", default: {} },
+  {
+    path: "monitoring.enabled",
+    default: false,
+    comment:
+      "true: the agent listens at its node's address, too, where whoever reaches it can read (not change) what the agent\n" +
+      "knows; with a PodMonitor and a PrometheusRule for Prometheus' operator, and a dashboard for Grafana. Not in\n" +
+      "flannel's chart",
+  },
+  { path: "monitoring.port", default: 8285, comment: "port for /metrics and /debug; let Prometheus in, and no others" },
+  { path: "monitoring.interval", default: "30s", comment: "between two scrapes" },
+  {
+    path: "monitoring.labels",
+    default: {},
+    comment:
+      "further labels of PodMonitor and PrometheusRule, by which Prometheus finds them, such as {release: prometheus}",
+  },
 ];
 
 /** Values that flannel's chart has and that mean nothing here. */
