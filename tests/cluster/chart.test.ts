@@ -150,6 +150,27 @@ describe.skipIf(missing !== undefined)("the chart, rendered by Go's text/templat
     expect(JSON.stringify(template)).not.toContain("net.d");
   });
 
+  test("with monitoring it has what kustomize's component has, which else nothing is seen of", async () => {
+    const component = join(MANIFESTS, "kustomize", "components", "monitoring");
+    const files = ["pod-monitor.yaml", "rules.yaml", "dashboard.yaml"];
+    const wanted = (
+      await Promise.all(files.map(async (name) => objectsIn(await Bun.file(join(component, name)).text())))
+    ).flat();
+    const made = await objects({ monitoring: { enabled: true } });
+    for (const object of wanted) expect(made).toContainEqual(object);
+    const before = await objects({});
+    expect(made).toHaveLength(before.length + wanted.length);
+    const [agent] = ofKind(DaemonSet, made, "DaemonSet").spec.template.spec.containers;
+    const [plain] = ofKind(DaemonSet, before, "DaemonSet").spec.template.spec.containers;
+    const flags = ["--debug-addr=127.0.0.1:8285", "--debug-addr=[$(NODE_IP)]:8285"];
+    expect(agent?.args).toEqual([...(plain?.args ?? []), ...flags]);
+    expect(plain).not.toHaveProperty("ports");
+    const others = await text({ monitoring: { enabled: true, port: 9285, interval: "5s", labels: { release: "x" } } });
+    expect(others.match(/9285/g)).toHaveLength(2);
+    expect(others.match(/^ {4}release: x$/gm)).toHaveLength(2);
+    expect(others).toContain('interval: "5s"');
+  });
+
   test("goes into the release's namespace", async () => {
     const made = await text({}, "elsewhere");
     expect(made).not.toContain('namespace: "kube-flannel"');

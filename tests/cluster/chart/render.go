@@ -89,11 +89,17 @@ func render(chart, namespace string, given []byte) error {
 	}
 	data := values{"Values": merge(defaults, wanted), "Release": values{"Namespace": namespace}}
 	for _, file := range files {
-		if name := filepath.Base(file); !strings.HasPrefix(name, "_") {
-			fmt.Println("---")
-			if err := root.ExecuteTemplate(os.Stdout, name, data); err != nil {
-				return err
-			}
+		name := filepath.Base(file)
+		if strings.HasPrefix(name, "_") {
+			continue
+		}
+		var made strings.Builder
+		if err := root.ExecuteTemplate(&made, name, data); err != nil {
+			return err
+		}
+		// Helm leaves out what has come to nothing.
+		if text := strings.TrimSpace(made.String()); text != "" {
+			fmt.Printf("---\n%s\n", text)
 		}
 	}
 	return nil
