@@ -6,6 +6,7 @@ import { messageBytes, SMALL_BYTES } from "./echo.ts";
 import { type Path, Records, type RowFacts } from "./records.ts";
 import { Rota } from "./rota.ts";
 import { type Carrier, PACE, type Pace, runRound, type Train } from "./round.ts";
+import { type PathTotals, ProbeTotals } from "./totals.ts";
 import { explain, verdictOf } from "./verdict.ts";
 
 /** Probes of a path whose last train had an answer, or that had none yet; and of one that was silent. */
@@ -77,6 +78,7 @@ export class ProbeEngine {
   readonly #carrier: ProbeCarrier;
   readonly #pace: Pace;
   readonly #rota = new Rota();
+  readonly #totals = new ProbeTotals();
   readonly #records: PerFamily<Records> = {};
   /** by row */
   #peers: (ProbePeer | undefined)[] = [];
@@ -113,6 +115,7 @@ export class ProbeEngine {
       trains,
       this.#carrier,
       ({ row, family, path }, rtt) => {
+        this.#totals.add(family, path, rtt);
         if (path !== "fullSize") this.#records[family]?.record(row, path, rtt, Date.now());
       },
       signal,
@@ -143,6 +146,11 @@ export class ProbeEngine {
     const peers = rows.flatMap((row) => this.#peers[row] ?? []).toSorted((a, b) => (a.key < b.key ? -1 : 1));
     const first = peers.slice(0, most).flatMap((peer) => this.#troublesOf(peer));
     return { total: rows.length, first };
+  }
+
+  /** All probes since the start. */
+  totals(): PathTotals[] {
+    return this.#totals.facts();
   }
 
   /** How many peers are probed. */

@@ -10,6 +10,7 @@ import type { Lease, Snapshot } from "../lease/lease.ts";
 import type { LeaseSourceKind, SourceContact } from "../lease/source.ts";
 import type { Family, PerFamily } from "../net/family.ts";
 import type { PeerFacts, Trouble } from "../probe/engine.ts";
+import type { PathTotals } from "../probe/totals.ts";
 import type { Deviations } from "../rules/compare.ts";
 import type { EventLog } from "./event-log.ts";
 
@@ -61,6 +62,8 @@ export interface ProbesFacts {
   verdict(key: string, family: Family): Verdict | undefined;
   /** likewise, all that is known of one */
   of(key: string, family: Family): PeerFacts | undefined;
+  /** all probes since the start */
+  totals(): readonly PathTotals[];
   /** the peers that are not reachable as they should be: how many of how many, and at most `most` of them */
   troubled(most: number): { readonly total: number; readonly of: number; readonly first: readonly Trouble[] };
 }

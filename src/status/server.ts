@@ -8,7 +8,7 @@ import { answer } from "./answer.ts";
 import { addCommands, addResources, type DebugParts } from "./debug-routes.ts";
 import type { Facts } from "./facts.ts";
 import { isOwnHost } from "./host-check.ts";
-import { addMetrics } from "./metrics/route.ts";
+import { addMetrics } from "./metrics-route.ts";
 import { readiness, stall } from "./readiness.ts";
 import { Refusal } from "./refusals.ts";
 

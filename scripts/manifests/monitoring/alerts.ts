@@ -18,7 +18,7 @@ interface Alert {
   readonly action: string;
 }
 
-export const ALERTS: readonly Alert[] = [
+const ALERTS: readonly Alert[] = [
   {
     name: "TartanAgentDown",
     expr: `up{job="${JOB}"} == 0`,

@@ -7,7 +7,6 @@ export interface ProcessFigures {
   readonly startedAt: number;
   readonly residentBytes: number | undefined;
   readonly virtualBytes: number | undefined;
-  readonly threads: number | undefined;
   readonly openFiles: number | undefined;
   readonly maxFiles: number | undefined;
 }
@@ -25,7 +24,6 @@ export function processFigures(): ProcessFigures {
     startedAt: performance.timeOrigin / 1000,
     residentBytes: kilobytes("VmRSS"),
     virtualBytes: kilobytes("VmSize"),
-    threads: numberIn(status, /^Threads:\s*(\d+)$/m),
     openFiles: openFiles(),
     maxFiles: numberIn(read("limits"), /^Max open files\s+(\d+)/m),
   };

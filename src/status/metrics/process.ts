@@ -8,7 +8,6 @@ export const PROCESS_METRICS = {
   ),
   process_resident_memory_bytes: gauge("Resident memory.", ({ figures }) => figures.residentBytes),
   process_virtual_memory_bytes: gauge("Virtual memory.", ({ figures }) => figures.virtualBytes),
-  process_threads: gauge("Threads of this process.", ({ figures }) => figures.threads),
   process_open_fds: gauge("Open file descriptors.", ({ figures }) => figures.openFiles),
   process_max_fds: gauge("How many file descriptors may be open.", ({ figures }) => figures.maxFiles),
   process_start_time_seconds: gauge("When this process started.", ({ figures }) => figures.startedAt),

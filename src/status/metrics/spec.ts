@@ -1,4 +1,6 @@
+import type { PeerState, Verdict } from "../../api/peers.ts";
 import type { HistogramFacts } from "../../base/histogram.ts";
+import type { Family } from "../../net/family.ts";
 import type { Facts } from "../facts.ts";
 import type { Readiness } from "../readiness.ts";
 import type { ProcessFigures } from "./process-figures.ts";
@@ -7,7 +9,22 @@ import type { ProcessFigures } from "./process-figures.ts";
 export interface Scrape {
   readonly facts: Facts;
   readonly readiness: Readiness;
+  readonly peers: readonly PeerSeen[];
   readonly figures: ProcessFigures;
+}
+
+/** Another node as this one sees it, all in all and in each family that its lease has. */
+export interface PeerSeen {
+  readonly key: string;
+  readonly node: string | undefined;
+  readonly state: PeerState;
+  readonly families: readonly {
+    readonly family: Family;
+    readonly state: PeerState;
+    /** which of its entries the kernel has; undefined where that is not known, or none are wanted */
+    readonly has: object | undefined;
+    readonly verdict: Verdict | undefined;
+  }[];
 }
 
 /** A value with its labels' values, in the order of the metric's labels. */
@@ -61,6 +78,14 @@ export function countersBy(
   const collect = (scrape: Scrape) =>
     Object.entries(counts(scrape)).map(([name, count]): Sample => [[name], count ?? 0]);
   return { type: "counter", help, labels: [label], collect };
+}
+
+export function counters(help: string, labels: readonly string[], collect: ValueSpec["collect"]): MetricSpec {
+  return { type: "counter", help, labels, collect };
+}
+
+export function histograms(help: string, labels: readonly string[], collect: HistogramSpec["collect"]): MetricSpec {
+  return { type: "histogram", help, labels, collect };
 }
 
 export function histogram(help: string, value: (scrape: Scrape) => HistogramFacts): MetricSpec {

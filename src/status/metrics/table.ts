@@ -1,6 +1,7 @@
 import { AGENT_METRICS } from "./agent.ts";
 import { KERNEL_METRICS } from "./kernel.ts";
 import { LEASE_METRICS } from "./leases.ts";
+import { PEER_METRICS } from "./peers.ts";
 import { PROCESS_METRICS } from "./process.ts";
 import { RULES_METRICS } from "./rules.ts";
 import type { MetricSpec } from "./spec.ts";
@@ -9,9 +10,8 @@ import type { MetricSpec } from "./spec.ts";
 export const METRICS = {
   ...AGENT_METRICS,
   ...LEASE_METRICS,
+  ...PEER_METRICS,
   ...KERNEL_METRICS,
   ...RULES_METRICS,
   ...PROCESS_METRICS,
-} as const satisfies Readonly<Record<string, MetricSpec>>;
-
-export type MetricName = keyof typeof METRICS;
+} satisfies Readonly<Record<string, MetricSpec>>;

@@ -1,8 +1,9 @@
 import type { Context, Env, Hono } from "hono";
 import { accepts } from "hono/accepts";
 import { compress } from "hono/compress";
-import type { Facts } from "../facts.ts";
-import { readiness } from "../readiness.ts";
+import type { Facts } from "./facts.ts";
+import { readiness } from "./readiness.ts";
+import { peerStatuses } from "./views/peer-status.ts";
 
 /** Serves `/metrics`. Nothing of it is loaded before somebody asks for them. */
 export function addMetrics<E extends Env>(app: Hono<E>, facts: () => Facts): void {
@@ -14,12 +15,14 @@ export function addMetrics<E extends Env>(app: Hono<E>, facts: () => Facts): voi
 }
 
 async function scrape(context: Context, facts: Facts) {
-  const [{ expose, OPEN_METRICS, TEXT }, { METRICS }, { processFigures }] = await Promise.all([
-    import("./expose.ts"),
-    import("./table.ts"),
-    import("./process-figures.ts"),
+  const [{ expose, OPEN_METRICS, TEXT }, { METRICS }, { EACH_PEER_METRICS }, { processFigures }] = await Promise.all([
+    import("./metrics/expose.ts"),
+    import("./metrics/table.ts"),
+    import("./metrics/each-peer.ts"),
+    import("./metrics/process-figures.ts"),
   ]);
   const format = accepts(context, { header: "Accept", supports: [TEXT, OPEN_METRICS], default: TEXT });
-  const input = { facts, readiness: readiness(facts), figures: processFigures() };
-  return expose(METRICS, input, format === OPEN_METRICS ? OPEN_METRICS : TEXT);
+  const metrics = facts.flags["peerMetrics"] === true ? { ...METRICS, ...EACH_PEER_METRICS } : METRICS;
+  const input = { facts, readiness: readiness(facts), peers: peerStatuses(facts), figures: processFigures() };
+  return expose(metrics, input, format === OPEN_METRICS ? OPEN_METRICS : TEXT);
 }
