@@ -145,7 +145,7 @@ describe("accepted", () => {
     [["--ip-masq=false", "--kube-subnet-mgr=F", "--iptables-forward-rules=0"], { forwardRules: false }],
     [["--ip-masq", "--ip-masq-fully-random-disable"], { ipMasq: true, ipMasqRandomFully: false }],
     [["--iptables-resync=30"], { rulesResyncSeconds: 30 }],
-    [["--set-node-network-unavailable=FALSE", "--peer-metrics"], { peerMetrics: true }],
+    [["--set-node-network-unavailable=FALSE", "--ip-blackhole-route=f", "--peer-metrics"], { peerMetrics: true }],
     [["--etcd-endpoints=", "--kube-api-url", "", "--vmodule=", "--public-ipv6="], {}],
     [["--ip-masq", "--ip-masq=false"], {}],
     [["--help=false", "-v=4"], { verbosity: 4 }],
