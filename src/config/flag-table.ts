@@ -197,7 +197,7 @@ export const FLAGS = {
     group: "Health and state",
     type: BOOL,
     default: "false",
-    usage: "give /metrics series of each peer as well: some ten a node, for small clusters",
+    usage: "give /metrics series of each peer as well, some eight of each: for small clusters",
   },
 
   v: {

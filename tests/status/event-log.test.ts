@@ -102,3 +102,11 @@ test("whatever comes, no more than fit are kept, in their order, and the last on
     }),
   );
 });
+
+test("each kind is counted, also what is told with another event or is not kept any more", () => {
+  const log = new EventLog(2);
+  for (let n = 0; n < 5; n++) log.add({ kind: "repaired", message: `${n}` });
+  for (let n = 0; n < 3; n++) log.add({ kind: "sourceLost", message: "x" });
+  expect(log.totals).toEqual({ repaired: 5, sourceLost: 3 });
+  expect(log.after().length).toBeLessThanOrEqual(2);
+});

@@ -73,7 +73,7 @@ const ALERTS: readonly Alert[] = [
       "These nodes answer at their public address, and nothing comes through the overlay: VXLAN's UDP port is blocked on the " +
       "way, or the other node's device is wrong.",
     action:
-      "tartan get peers on the node names them. Let UDP 8472 (or Backend.Port) through between all nodes, in firewalls and " +
+      "tartan peers on the node names them. Let UDP 8472 (or Backend.Port) through between all nodes, in firewalls and " +
       "security groups; on the other node, tartan doctor.",
   },
   {
@@ -83,7 +83,7 @@ const ALERTS: readonly Alert[] = [
     severity: "warning",
     summary: `${NODE} can't reach the pods of {{ $value }} nodes`,
     description: "They are programmed, and nothing answers through the overlay. A node that was shut down counts, too.",
-    action: "tartan get peers on the node names them with the reason. Delete the Nodes that are gone for good.",
+    action: "tartan peers on the node names them with the reason. Delete the Nodes that are gone for good.",
   },
   {
     name: "TartanIsolated",
@@ -105,7 +105,7 @@ const ALERTS: readonly Alert[] = [
     summary: `packets between ${NODE} and {{ $value }} nodes get lost ({{ $labels.family }})`,
     description: "More than a tenth of the probes got no answer for 15 minutes.",
     action:
-      "tartan get peers shows the loss of overlay and underlay: where both lose, it is the network between the nodes; where " +
+      "tartan peers shows the loss of overlay and underlay: where both lose, it is the network between the nodes; where " +
       "the overlay alone does, look at the NICs' offloads (--vxlan-tx-checksum) and at full queues.",
   },
   {
@@ -185,7 +185,7 @@ const ALERTS: readonly Alert[] = [
     description:
       "The agent mends them each time, {{ $value | humanize }} times in 10 minutes; in between packets get lost.",
     action:
-      "tartan get events --kind driftFound names what is changed. Usual suspects: a network manager that handles flannel.*, " +
+      "tartan events --kind=driftFound names what is changed. Usual suspects: a network manager that handles flannel.*, " +
       "flanneld beside tartan, another network plugin.",
   },
   {
@@ -196,7 +196,7 @@ const ALERTS: readonly Alert[] = [
     summary: `somebody keeps changing tartan's rules on ${NODE}`,
     description: "The agent mends them each time, {{ $value | humanize }} rules in 10 minutes.",
     action:
-      "tartan get events --kind rulesRepaired. Usual suspects: a firewall manager that reloads, flanneld beside tartan.",
+      "tartan events --kind=rulesRepaired. Usual suspects: a firewall manager that reloads, flanneld beside tartan.",
   },
 ];
 
