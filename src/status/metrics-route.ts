@@ -23,6 +23,6 @@ async function scrape(context: Context, facts: Facts) {
   ]);
   const format = accepts(context, { header: "Accept", supports: [TEXT, OPEN_METRICS], default: TEXT });
   const metrics = facts.flags["peerMetrics"] === true ? { ...METRICS, ...EACH_PEER_METRICS } : METRICS;
-  const input = { facts, readiness: readiness(facts), peers: peerStatuses(facts), figures: processFigures() };
+  const input = { facts, readiness: readiness(facts), peers: await peerStatuses(facts), figures: processFigures() };
   return expose(metrics, input, format === OPEN_METRICS ? OPEN_METRICS : TEXT);
 }

@@ -90,6 +90,7 @@ export function probesThatSay(verdicts: Readonly<Record<string, Verdict>>): Prob
         verdict && { verdict, since: NOW - 60_000, lastProbedAt: NOW, overlay: path, underlay: path, fullBytes: 1450 }
       );
     },
+    totals: () => [],
     troubled: () => ({ total: 0, of: 0, first: [] }),
   };
 }

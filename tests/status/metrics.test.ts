@@ -5,10 +5,10 @@ import { EventLog } from "../../src/status/event-log.ts";
 import type { Facts, ProbesFacts } from "../../src/status/facts.ts";
 import { EACH_PEER_METRICS } from "../../src/status/metrics/each-peer.ts";
 import { METRICS } from "../../src/status/metrics/table.ts";
-import { exampleInput, exampleLease, IPV4, planned } from "../desired/examples.ts";
+import { exampleInput, exampleLease, exampleSubnet, IPV4, planned } from "../desired/examples.ts";
 import { namesIn, samplesIn } from "../support/metrics.ts";
 import { describeWithPromtool, promtool } from "../support/promtool.ts";
-import { appOf, facts, NOW } from "./facts.ts";
+import { appOf, facts, NOW, programmed } from "./facts.ts";
 
 /** What Prometheus 2 sends. */
 const PROMETHEUS_ACCEPTS =
@@ -238,6 +238,20 @@ describe("what the agent knows", () => {
     expect([...off.keys()].filter((name) => name.startsWith("tartan_probe"))).toEqual([]);
     expect(off.get('tartan_peers{state="unknown"}')).toBe(6);
   });
+});
+
+test("a peer whose entry the kernel has lost is not programmed", async () => {
+  const peers = [1, 2, 3].map((n) => exampleLease(IPV4, n));
+  const { known, kernel } = programmed(IPV4, peers, { flags: { peerMetrics: true } });
+  const states = (found: ReadonlyMap<string, number>, state: string) => found.get(`tartan_peers{state="${state}"}`);
+  const before = await samples(known);
+  expect([states(before, "unknown"), states(before, "notProgrammed")]).toEqual([3, 0]);
+  const device = kernel.links.find(({ name }) => name === "flannel.1");
+  kernel.deleteNeighbour(device?.index ?? 0, exampleSubnet(4, 2).address);
+  const after = await samples(known);
+  expect([states(after, "unknown"), states(after, "notProgrammed")]).toEqual([2, 1]);
+  const isProgrammed = (peer: string) => after.get(`tartan_peer_programmed{peer="${peer}",family="ipv4"}`);
+  expect(["node-1", "node-2", "node-3"].map(isProgrammed)).toEqual([1, 0, 1]);
 });
 
 describe("series of each peer", () => {
