@@ -3,7 +3,7 @@ import { accepts } from "hono/accepts";
 import { compress } from "hono/compress";
 import type { Facts } from "./facts.ts";
 import { readiness } from "./readiness.ts";
-import { peerStatuses } from "./views/peer-status.ts";
+import { orderPeers, PeerLook } from "./views/peer-status.ts";
 
 /** Serves `/metrics`. Nothing of it is loaded before somebody asks for them. */
 export function addMetrics<E extends Env>(app: Hono<E>, facts: () => Facts): void {
@@ -23,6 +23,13 @@ async function scrape(context: Context, facts: Facts) {
   ]);
   const format = accepts(context, { header: "Accept", supports: [TEXT, OPEN_METRICS], default: TEXT });
   const metrics = facts.flags["peerMetrics"] === true ? { ...METRICS, ...EACH_PEER_METRICS } : METRICS;
-  const input = { facts, readiness: readiness(facts), peers: await peerStatuses(facts), figures: processFigures() };
+  const look = new PeerLook(facts);
+  const { peers } = await orderPeers(look);
+  const input = {
+    facts,
+    readiness: readiness(facts),
+    peers: peers.map((peer) => look.at(peer)),
+    figures: processFigures(),
+  };
   return expose(metrics, input, format === OPEN_METRICS ? OPEN_METRICS : TEXT);
 }
