@@ -25,6 +25,7 @@ const tool = (name: string) => join(ROOT, "node_modules", ".bin", name);
 
 const CHECKS: readonly { readonly name: string; readonly command: readonly string[] }[] = [
   { name: "types", command: [tool("tsc"), "--noEmit"] },
+  { name: "types of the mesh page", command: [tool("tsc"), "-p", "src/status/page/browser"] },
   { name: "lint", command: [tool("biome"), "check", "--error-on-warnings", "."] },
   { name: "unused code", command: [tool("knip"), "--no-progress"] },
   { name: "README", command: [process.execPath, "scripts/readme.ts", "--check"] },

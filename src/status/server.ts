@@ -9,6 +9,7 @@ import { addCommands, addResources, type DebugParts } from "./debug-routes.ts";
 import type { Facts } from "./facts.ts";
 import { isOwnHost } from "./host-check.ts";
 import { addMetrics } from "./metrics-route.ts";
+import { addPage } from "./page/page.ts";
 import { readiness, stall } from "./readiness.ts";
 import { Refusal } from "./refusals.ts";
 
@@ -73,6 +74,7 @@ export function debugApp(parts: DebugParts): Hono {
   addResources(app, parts);
   addMetrics(app, facts);
   addCommands(app, parts);
+  addPage(app);
   return app;
 }
 

@@ -17,7 +17,7 @@ export class AgentProxy implements AsyncDisposable {
     });
   }
 
-  /** `http://127.0.0.1:PORT`; its root shows /debug/state. */
+  /** `http://127.0.0.1:PORT`; its root shows the mesh page. */
   get url(): string {
     return `http://127.0.0.1:${this.#server.port}`;
   }
@@ -28,7 +28,7 @@ export class AgentProxy implements AsyncDisposable {
 }
 
 /** Headers on which the answer depends: who asks, and what for. */
-const HANDED_ON = ["accept", "accept-encoding", "last-event-id", "user-agent"];
+const HANDED_ON = ["accept", "accept-encoding", "if-none-match", "last-event-id", "user-agent"];
 
 function pick(headers: Headers): [string, string][] {
   return HANDED_ON.flatMap((name): [string, string][] => {
@@ -42,9 +42,8 @@ async function forward(request: Request, { name, debugSocket }: LabNode): Promis
     return new Response("only GET and HEAD\n", { status: 405, headers: { allow: "GET, HEAD" } });
   }
   const { pathname, search } = new URL(request.url);
-  const path = pathname === "/" ? "/debug/state" : pathname;
   try {
-    const { body, status, headers } = await askAgent(debugSocket, `${path}${search}`, {
+    const { body, status, headers } = await askAgent(debugSocket, `${pathname}${search}`, {
       method: request.method,
       headers: pick(request.headers),
       signal: request.signal,
