@@ -68,6 +68,11 @@ export const PACKAGES = {
   curl: command("curl"),
   openssl: command("openssl"),
   "xz-utils": command("xz"),
+  // 90 MB, some seconds; Debian's chromium, which is much larger, will do too.
+  "chromium-headless-shell": {
+    provides: "a headless Chromium",
+    isPresent: () => ["chromium-headless-shell", "chromium"].some((name) => within(COMMAND_FOLDERS, name)),
+  },
   "containernetworking-plugins": {
     provides: "the CNI plugin bridge",
     isPresent: () => within(["/usr/lib/cni", "/opt/cni/bin"], "bridge"),
@@ -100,7 +105,7 @@ const LAB = [
 ];
 const ETCD = ["etcd-server", "etcd-client"];
 const TEST = {
-  installed: [...LAB, "nftables", "curl"],
+  installed: [...LAB, "nftables", "curl", "chromium-headless-shell"],
   unpacked: [...ETCD, "kubernetes-client", "prometheus"],
 };
 
