@@ -18,6 +18,8 @@ async function modulesFrom(entry: string, late: boolean): Promise<Set<string>> {
   const visit = async (path: string): Promise<void> => {
     if (found.has(relative(ROOT, path))) return;
     found.add(relative(ROOT, path));
+    // What is taken in as text leads nowhere.
+    if (!path.endsWith(".ts")) return;
     const transpiler = new Bun.Transpiler({ loader: "ts" });
     for (const { path: name, kind } of transpiler.scanImports(await Bun.file(path).text())) {
       if (kind === "dynamic-import" && !late) continue;

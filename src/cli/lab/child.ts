@@ -22,17 +22,31 @@ export interface Child extends ChildPlan {
   readonly ended: Promise<string>;
 }
 
+/** those that run */
+const children = new Set<Bun.Subprocess>();
+
 /** Starts a process in a session of its own: Ctrl-C in the terminal reaches the lab alone. */
 export function startChild(plan: ChildPlan): Child {
   const log = openSync(plan.logFile, "a");
   try {
     const env = { ...ENVIRONMENT, ...plan.variables };
     const child = Bun.spawn([...plan.command], { env, stdio: ["ignore", log, log], detached: true });
-    const ended = child.exited.then((code) => (child.signalCode ? `by ${child.signalCode}` : `with exit code ${code}`));
+    children.add(child);
+    const ended = child.exited.then((code) => {
+      children.delete(child);
+      return child.signalCode ? `by ${child.signalCode}` : `with exit code ${code}`;
+    });
     return { ...plan, ended };
   } finally {
     closeSync(log);
   }
+}
+
+/** Kills whatever of them still runs. @returns when they have ended */
+export async function killChildren(): Promise<void> {
+  const left = [...children];
+  for (const child of left) child.kill("SIGKILL");
+  await Promise.all(left.map(({ exited }) => exited));
 }
 
 /** A shell's command line that starts a child again as it was started. */

@@ -1,5 +1,6 @@
 import { readdirSync } from "node:fs";
 import { hasCode } from "../../base/errors.ts";
+import { killChildren } from "./child.ts";
 import { pluginsOf } from "./cni/plan.ts";
 import { ip } from "./ip.ts";
 import { isAbandoned, isLabId, labIds, labPath, removeLabFolder } from "./lab-folder.ts";
@@ -31,6 +32,8 @@ function namespacesOf(prefix: string): string[] {
 export async function removeLab(id: string): Promise<void> {
   await endProcesses([agentMark(id)], ["SIGTERM", "SIGKILL"], GRACE_MS);
   await endProcesses(otherMarks(id), ["SIGKILL"], GRACE_MS);
+  // One that was just becoming its program had no command line to be known by.
+  await killChildren();
   const namespaces = namespacesOf(namespacePrefix(id));
   // Another lab may be at the same left-overs: that one is gone already is no failure.
   await ip(
