@@ -11,14 +11,17 @@ import { atLeast, isVersion, type Version } from "./versions.ts";
 const VersionAnswer = v.object({ supportedVersions: v.array(v.string()) });
 const Result = v.record(v.string(), v.unknown());
 
-/** @throws CniError 7 */
-function findPlugin(type: string, environment: Environment): string {
+/**
+ * @param use what the plugin is for, as it is told
+ * @throws CniError with `code`
+ */
+export function findPlugin(type: string, use: string, environment: Environment, code: number): string {
   const folders = pluginFolders(environment);
   const path = folders.map((folder) => join(folder, type)).find(isExecutable);
   if (path !== undefined) return path;
-  const message = `the plugin ${type}, to which pods are delegated, is in no folder of CNI_PATH`;
+  const message = `the plugin ${type}, ${use}, is in no folder of CNI_PATH`;
   const details = `looked in ${folders.join(", ")}; Debian has it in containernetworking-plugins`;
-  throw new CniError(message, { code: CODE.invalidConfig, details });
+  throw new CniError(message, { code, details });
 }
 
 function isExecutable(path: string): boolean {
@@ -36,10 +39,10 @@ export class Delegate {
   readonly #environment: Environment;
   #versions: readonly Version[] | undefined;
 
-  /** @throws CniError 7 if there is no such plugin */
-  constructor(type: string, environment: Environment) {
+  /** @throws CniError with `code` if there is no such plugin */
+  constructor(type: string, environment: Environment, code: number = CODE.invalidConfig) {
     this.#type = type;
-    this.#path = findPlugin(type, environment);
+    this.#path = findPlugin(type, "to which pods are delegated", environment, code);
     this.#environment = environment;
   }
 
@@ -90,11 +93,10 @@ export class Delegate {
   }
 
   #run(verb: Verb, conf: JsonObject, overrides: Environment = {}): string {
-    const { exitCode, signalCode, stdout } = Bun.spawnSync([this.#path], {
-      env: { ...this.#environment, ...overrides, CNI_COMMAND: verb },
-      stdin: Buffer.from(JSON.stringify(conf)),
-      stdout: "pipe",
-      stderr: "inherit",
+    const { exitCode, signalCode, stdout } = this.#spawn(conf, {
+      ...this.#environment,
+      ...overrides,
+      CNI_COMMAND: verb,
     });
     const text = stdout.toString();
     if (exitCode === 0) return text;
@@ -103,6 +105,18 @@ export class Delegate {
     const ending = signalCode ?? `exit code ${exitCode}`;
     const message = `the plugin ${this.#type} (${this.#path}) failed at ${verb} with ${ending} and no error as CNI has it`;
     throw new CniError(message, { code: CODE.delegateFailed, details: shorten(text) });
+  }
+
+  /** @throws CniError 100 for what is no program of this machine */
+  #spawn(conf: JsonObject, env: Environment) {
+    try {
+      const stdin = Buffer.from(JSON.stringify(conf));
+      return Bun.spawnSync([this.#path], { env, stdin, stdout: "pipe", stderr: "inherit" });
+    } catch (cause) {
+      const message = `the plugin ${this.#type} (${this.#path}) can't be started`;
+      const details = "is it whole, and made for this machine? Install it anew";
+      throw new CniError(message, { code: CODE.delegateFailed, details, cause });
+    }
   }
 }
 

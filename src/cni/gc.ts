@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import { describeError } from "../base/errors.ts";
 import { Delegate } from "./delegate.ts";
 import { type DelegateConf, delegateConf } from "./delegate-conf.ts";
@@ -18,6 +17,9 @@ interface Stale {
   readonly conf: DelegateConf;
 }
 
+/** Does one part; what it throws is told at the end. */
+type Attempt = (what: string, action: () => void) => void;
+
 /**
  * Releases what is held for attachments that the runtime does not know any more: those that have a record, and addresses
  * without one (the delegate of an ADD that was killed may go on after us, and after an earlier GC).
@@ -36,7 +38,7 @@ export function gc(request: Request): void {
   const problems: string[] = [];
 
   /** What can't be released must not keep the rest. */
-  const attempt = (what: string, action: () => void): void => {
+  const attempt: Attempt = (what, action) => {
     try {
       action();
     } catch (error) {
@@ -44,7 +46,7 @@ export function gc(request: Request): void {
     }
   };
 
-  const records = recordsOf(request);
+  const records = recordsOf(request, attempt);
   for (const [containerId, record] of records) {
     if (containers.has(containerId)) continue;
     attempt(`container ${containerId}`, () => {
@@ -69,14 +71,17 @@ export function gc(request: Request): void {
 }
 
 /** The records of the configuration's network, by container. */
-function recordsOf({ conf }: Request): Map<string, DelegateConf> {
+function recordsOf({ conf }: Request, attempt: Attempt): Map<string, DelegateConf> {
   const records = new Map<string, DelegateConf>();
-  for (const containerId of listRecords(conf.dataDir)) {
+  const take = (containerId: string): void => {
     const record = readRecord(conf.dataDir, containerId);
     if (record === "unreadable")
       note(`${conf.dataDir}/${containerId} can't be read; a DEL of the container removes it`);
     else if (record?.name === conf.name) records.set(containerId, record);
-  }
+  };
+  attempt("records", () => {
+    for (const containerId of listRecords(conf.dataDir)) attempt(`container ${containerId}`, () => take(containerId));
+  });
   return records;
 }
 
@@ -114,6 +119,16 @@ function currentConf({ conf, environment }: Request): DelegateConf {
   return inDelegatesVersion(complete, new Delegate(complete.type, environment), conf);
 }
 
+/** Undefined without a subnet.env that can be used. */
+function currentConfIfAny(request: Request): DelegateConf | undefined {
+  try {
+    return currentConf(request);
+  } catch (error) {
+    if (error instanceof CniError && error.code === CODE.tryAgainLater) return undefined;
+    throw error;
+  }
+}
+
 function release({ containerId, ifName, conf }: Stale, { environment }: Request): void {
   const delegate = new Delegate(conf.type, environment);
   // The network namespace is unknown, and gone or about to go, with what is in it.
@@ -123,7 +138,7 @@ function release({ containerId, ifName, conf }: Stale, { environment }: Request)
 /** A delegate that has the verb may keep more than we can see. */
 function forward(request: Request, records: ReadonlyMap<string, DelegateConf>): void {
   const { conf, environment } = request;
-  const known = existsSync(conf.subnetFile) ? currentConf(request) : anyRecord(records);
+  const known = currentConfIfAny(request) ?? anyRecord(records);
   // Without either no pod was added since the node has booted.
   if (known === undefined) return;
   const delegate = new Delegate(known.type, environment);

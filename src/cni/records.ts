@@ -44,9 +44,10 @@ export function removeRecord(dataDir: string, containerId: string): void {
   rmSync(join(dataDir, containerId), { force: true });
 }
 
-/** The ids of all containers that have a record, of whatever network. */
+/** The ids of all containers that have a record, of whatever network. @throws CniError 5 */
 export function listRecords(dataDir: string): string[] {
-  return namesIn(dataDir).filter(isContainerId);
+  const isFile = (name: string) => statSync(join(dataDir, name), { throwIfNoEntry: false })?.isFile() === true;
+  return namesIn(dataDir).filter((name) => isContainerId(name) && isFile(name));
 }
 
 /** Names in a directory; none if there is no such directory. @throws CniError 5 */

@@ -1,8 +1,9 @@
 import { networkInterfaces } from "node:os";
 import type { SubnetEnv } from "../config/subnet-env.ts";
 import { FAMILIES } from "../net/family.ts";
-import { Delegate } from "./delegate.ts";
-import { delegateConf } from "./delegate-conf.ts";
+import { Delegate, findPlugin } from "./delegate.ts";
+import { type DelegateConf, delegateConf } from "./delegate-conf.ts";
+import type { Environment } from "./environment.ts";
 import { CniError, CODE } from "./errors.ts";
 import type { Request } from "./request.ts";
 import { readSubnetEnv } from "./subnet-env-file.ts";
@@ -12,8 +13,15 @@ export function status({ conf, environment }: Request): void {
   const env = readSubnetEnv(conf.subnetFile, CODE.notAvailable);
   for (const device of env.devices) checkDevice(device, env);
   const complete = delegateConf(conf, env);
-  const delegate = new Delegate(complete.type, environment);
+  const delegate = new Delegate(complete.type, environment, CODE.notAvailable);
+  checkIpam(complete, environment);
   if (delegate.supports(conf.version)) delegate.call("STATUS", { ...complete, cniVersion: conf.version });
+}
+
+/** The bridge plugin asks another one for the addresses of each pod, and looks for it only then. */
+function checkIpam({ type, ipam }: DelegateConf, environment: Environment): void {
+  if (type !== "bridge" || !ipam?.type) return;
+  findPlugin(ipam.type, "which gives pods their addresses", environment, CODE.notAvailable);
 }
 
 /** The agent's device is up with the first address of the subnet, by which it is told from another of its name. */

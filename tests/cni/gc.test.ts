@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { existsSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { type CniRunner, type Conflist, environmentOf, failureOf } from "../support/cni.ts";
 import type { Netns } from "../support/netns.ts";
 import { describeInNamespaces } from "../support/requires.ts";
@@ -106,6 +106,17 @@ describeInNamespaces("GC", () => {
     rmSync(path);
     await runner.gc(list, []);
     expect(held()).toEqual([[], []]);
+  });
+
+  test("what is no record, and a subnet.env that can't be used, keep nothing from being released", async () => {
+    await runner.add(list, pod("a"));
+    mkdirSync(folder.at("flannel", "0-folder"));
+    writeFileSync(folder.at("flannel", "1-half"), '{"type');
+    writeFileSync(folder.at("subnet.env"), "FLANNEL_MTU=\0\n");
+    await runner.gc(list, []);
+    expect(held()).toEqual([["0-folder", "1-half"], []]);
+    // There is nothing left to release, and the bridge plugin has no GC.
+    await runner.gc(list, []);
   });
 
   test("a list of valid attachments that is missing is no empty list", async () => {

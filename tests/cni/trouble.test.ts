@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { type CniRunner, type Conflist, environmentOf, failureOf } from "../support/cni.ts";
 import { Netns, pair } from "../support/netns.ts";
 import { describeInNamespaces } from "../support/requires.ts";
@@ -45,6 +45,50 @@ describeInNamespaces("the plugin when something is missing, wrong or too much", 
       expect(code).toBe(100);
       expect(message).toMatch(says);
     }
+  });
+
+  test("a delegate that is no program of this machine is told, and what to do", async () => {
+    const path = runner.standIn("bridge", "");
+    for (const [text, errno] of [
+      ["\x7fELF, but for another machine", "ENOEXEC"],
+      ["#!/absent\n", "ENOENT"],
+    ] as const) {
+      writeFileSync(path, text);
+      const a = node.pod("a");
+      const { code, message, details } = await failureOf(runner.add(list, a));
+      expect([code, message]).toEqual([100, expect.stringContaining(`bridge (${path}) can't be started: ${errno}`)]);
+      expect(details).toContain("Install it anew");
+    }
+    rmSync(path);
+    await runner.del(list, node.pod("a"));
+    expect(node.held()).toEqual([[], []]);
+  });
+
+  test("a full disk is told before anything is made, and a DEL works on it", async () => {
+    const a = node.pod("a");
+    await runner.add(list, a);
+    // A size limit of the process stands for the disk's: the kernel refuses what the plugin writes.
+    const [entry] = list.plugins;
+    const conf = { ...entry, name: list.name, cniVersion: list.cniVersion };
+    const limited = ["prlimit", "--fsize=1", "--", `${runner.plugins}/flannel`];
+    const call = async (verb: string, containerId: string, netns: string) => {
+      const environment = environmentOf({ containerId, netns });
+      const child = Bun.spawn(node.ns.command(limited), {
+        stdin: Buffer.from(JSON.stringify(conf)),
+        stdout: "pipe",
+        env: { PATH: process.env["PATH"], CNI_COMMAND: verb, CNI_PATH: runner.path.join(":"), ...environment },
+      });
+      return { stdout: await child.stdout.text(), code: await child.exited };
+    };
+    const b = node.pod("b");
+    const { stdout, code } = await call("ADD", "b", b.netns);
+    expect([code, JSON.parse(stdout)]).toEqual([
+      1,
+      expect.objectContaining({ code: 5, details: expect.stringContaining("disk full") }),
+    ]);
+    expect(node.held()).toEqual([["a"], ["10.244.7.2"]]);
+    expect(await call("DEL", "a", a.netns)).toEqual({ stdout: "", code: 0 });
+    expect(node.held()).toEqual([[], []]);
   });
 
   test("CHECK tells a missing interface, a changed MTU, a subnet that is not ours any more", async () => {
@@ -136,8 +180,17 @@ describeInNamespaces("the plugin when something is missing, wrong or too much", 
     // flanneld names no device.
     runner.writeSubnetEnv(SUBNET_ENV);
     await runner.status(list);
-    const absent = runner.call("STATUS", "flannel", runner.flannelConf(list), { CNI_PATH: "/absent" });
-    expect((await failureOf(absent)).message).toMatch(/bridge.*CNI_PATH/);
+    mkdirSync(folder.at("bridge-alone"));
+    symlinkSync(runner.debian("bridge"), folder.at("bridge-alone", "bridge"));
+    for (const [path, missing] of [
+      ["/absent", "bridge"],
+      [folder.at("bridge-alone"), "host-local"],
+    ] as const) {
+      const status = runner.call("STATUS", "flannel", runner.flannelConf(list), { CNI_PATH: path });
+      const { code, message, details } = await failureOf(status);
+      expect([code, message]).toEqual([50, expect.stringContaining(`the plugin ${missing}, `)]);
+      expect(details).toContain(`looked in ${path}; `);
+    }
   });
 
   test("IPAM that has no address left says so, and how to get some", async () => {
