@@ -65,11 +65,11 @@ export class CniConfKeeper {
     this.#looks++;
   }
 
-  /** Whether the file is gone, or has been no conflist with our plugin at two looks. */
+  /** Whether the file is gone, or has been no conflist with our plugin at two looks. @throws Error with the next step */
   #isLost(): boolean {
     const { file } = this.#flags;
     if (!existsSync(file)) return true;
-    const text = readFileSync(file, "utf8");
+    const text = readConflist(file);
     const before = this.#broken;
     this.#broken = conflistProblem(text) === undefined ? undefined : text;
     return this.#broken !== undefined && this.#broken === before;
@@ -83,6 +83,17 @@ export class CniConfKeeper {
       log.info("wrote {path}", { path: file });
     }
     this.#written = true;
+  }
+}
+
+/** @throws Error with its cause and the next step */
+function readConflist(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (cause) {
+    throw new Error(`${path} can't be read, by the container runtime neither: remove it, and it is written anew`, {
+      cause,
+    });
   }
 }
 

@@ -141,6 +141,20 @@ describeInNamespaces("the conflist", () => {
     await agent.warned("cni", false);
   });
 
+  test("something else of its name is a warning that says what to do", async () => {
+    await good();
+    await agent.start();
+    await holds(CONF);
+    rmSync(file);
+    mkdirSync(file);
+    const message = await agent.warned("cni", true);
+    expect(message).toStartWith(`${file} can't be read`);
+    expect(message).toMatch(/remove it.*EISDIR/);
+    rmSync(file, { recursive: true });
+    await holds(CONF);
+    await agent.warned("cni", false);
+  });
+
   test("a folder that can't be written to is a warning with the cause, and is tried again", async () => {
     await good();
     writeFileSync(netd, "a file in the folder's place");
