@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import * as v from "valibot";
 import { findFlag, flagSpec } from "../../src/config/flag-table.ts";
 import { executable } from "../support/executable.ts";
@@ -149,6 +149,9 @@ describeInNamespaces("the manifest's DaemonSet", () => {
       const { data } = await objectOf(ConfigMap, "ConfigMap");
       expect(readFileSync(agent.folder.at("net.d", "10-flannel.conflist"), "utf8")).toBe(data["cni-conf.json"] ?? "");
       expect(await ns.exec(["ip", "-o", "link", "show", "flannel.1"])).toContain("flannel.1");
+      const socket = statSync(agent.folder.at("run-tartan", "debug.sock"));
+      expect([socket.isSocket(), socket.mode & 0o777]).toEqual([true, 0o600]);
+      expect(agent.log).not.toContain(" ERROR ");
       const status = readFileSync(`/proc/${agent.pid}/status`, "utf8");
       expect(/^CapEff:\s*(\w+)$/m.exec(status)?.[1]).toBe("0000000000003000");
       const megabytes = Number(/^VmRSS:\s*(\d+) kB$/m.exec(status)?.[1]) / 1024;
