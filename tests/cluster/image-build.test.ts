@@ -12,6 +12,7 @@ import { useTemporaryFolder } from "../support/temp.ts";
 import { unpackedCommand } from "../support/unpacked.ts";
 
 const ROOT = join(import.meta.dir, "..", "..");
+const README = readFileSync(join(ROOT, "README.md"), "utf8");
 
 const Materials = v.object({ packages: v.array(v.object({ SPDXID: v.string(), name: v.string() })) });
 
@@ -75,6 +76,12 @@ describe.each(EMULATORS)("the image for $architecture", ({ architecture, qemu, o
 
   test("is as small as it was to be", () => {
     expect(archive.length).toBeLessThanOrEqual(MOST);
+  });
+
+  test("is about as large as the README says", () => {
+    const [, ...told] = /^\| the archive \|(.*)\|(.*)\|$/m.exec(README.replaceAll(/ +/g, " ")) ?? [];
+    const megabytes = Number(told[architecture === "amd64" ? 0 : 1]);
+    expect(Math.abs(archive.length / 1e6 - megabytes)).toBeLessThan(1);
   });
 });
 
