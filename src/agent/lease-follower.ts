@@ -28,6 +28,13 @@ export interface LeaseFollowerOptions {
   onFatal(error: Error): void;
 }
 
+/** A snapshot that counts. */
+export interface AcceptedSnapshot {
+  readonly snapshot: Snapshot;
+  /** Whether our own lease is in it. If it is only among the rejected, then nothing may be taken away by this snapshot. */
+  readonly hasOwn: boolean;
+}
+
 /** Keeps this node's lease, and follows those of all nodes. */
 export class LeaseFollower {
   readonly #options: LeaseFollowerOptions;
@@ -37,9 +44,9 @@ export class LeaseFollower {
   readonly #randomMacs: PerFamily<Mac> = {};
   #keeper: LeaseKeeper | undefined;
   #watching: Promise<void> | undefined;
-  /** the last snapshot, and the last one that has our own lease */
+  /** the last snapshot, and the last one that counts */
   #latest: Snapshot | undefined;
-  #snapshot: Snapshot | undefined;
+  #accepted: AcceptedSnapshot | undefined;
 
   constructor(options: LeaseFollowerOptions) {
     this.#options = options;
@@ -55,7 +62,7 @@ export class LeaseFollower {
 
   /** The last snapshot that counts; see `accept`. */
   get snapshot(): Snapshot | undefined {
-    return this.#snapshot;
+    return this.#accepted?.snapshot;
   }
 
   /** records that were rejected since the start */
@@ -86,16 +93,25 @@ export class LeaseFollower {
     const reason = this.#latest?.rejected.find(({ key }) => key === own.key)?.reason;
     if (reason === undefined) return error;
     const more = error === undefined || error.includes(reason) ? "" : `; ${error}`;
-    const meanwhile = this.#snapshot && "; until that is mended, this node keeps to the leases as they were before";
+    const meanwhile =
+      this.#accepted && "; until that is mended, this node follows the others' leases, but removes nothing";
     return `this node's lease ${own.key} does not count as it is: ${reason}${more}${meanwhile ?? ""}`;
   }
 
-  /** Only a snapshot with our own lease counts: one without it speaks of another network, or of a store that was wiped. */
-  accept(own: Lease): Snapshot | undefined {
-    if (this.#latest !== undefined) this.#leaseEvents.look(this.#latest, own.key);
-    if (this.#latest !== this.#snapshot && this.#latest?.leases.some(({ key }) => key === own.key))
-      this.#snapshot = this.#latest;
-    return this.#snapshot;
+  /**
+   * Only a snapshot that knows of our own lease counts: one that does not speaks of another network, or of a store that was
+   * wiped. One that rejects our lease tells of the others all the same, but is no ground to begin with.
+   */
+  accept(own: Lease): AcceptedSnapshot | undefined {
+    const latest = this.#latest;
+    if (latest === undefined) return undefined;
+    this.#leaseEvents.look(latest, own.key);
+    if (latest === this.#accepted?.snapshot) return this.#accepted;
+    const isOwn = ({ key }: { readonly key: string }) => key === own.key;
+    const hasOwn = latest.leases.some(isOwn);
+    if (hasOwn || (this.#accepted !== undefined && latest.rejected.some(isOwn)))
+      this.#accepted = { snapshot: latest, hasOwn };
+    return this.#accepted;
   }
 
   /** Resolves when nothing is read any more, for which the signal has to abort. */

@@ -219,20 +219,26 @@ export class Node implements AgentControl {
     // That goes on by itself and tells us; `facts` says how far it is.
     if (own === undefined) return;
     this.#rules.want(network, own);
-    const snapshot = this.#leases.accept(own);
-    if (snapshot === undefined) {
+    const accepted = this.#leases.accept(own);
+    if (accepted === undefined) {
       const why = this.#leases.problem();
       const message = "there was no complete snapshot of the leases with our own in it yet";
       problems.push({ condition: "snapshot", message: why === undefined ? message : `${message}: ${why}` });
       return;
     }
     const chosen = this.#planSettings.settings(external, (name) => kernel.driverOf(name));
-    const { desired, delta } = this.#plan({ settings: chosen, network, external, own, leases: snapshot.leases });
-    const prune = this.#pruneHold.mayPrune(own.createdAt);
+    const { desired, delta } = this.#plan({
+      settings: chosen,
+      network,
+      external,
+      own,
+      leases: accepted.snapshot.leases,
+    });
+    const prune = accepted.hasOwn && this.#pruneHold.mayPrune(own.createdAt);
     this.#record.begin();
     const report = await kernel.reconcile(desired, { prune }, delta);
     this.#record.add(causes, desired, prune, report);
-    this.#totals.add(snapshot, report);
+    this.#totals.add(accepted.snapshot, report);
     if (this.#planned !== undefined) this.#options.onProgrammed(this.#planned);
     if (desired.devices.length === 0) return;
     try {

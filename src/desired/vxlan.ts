@@ -2,9 +2,10 @@ import { LayeredMap } from "../base/layered-map.ts";
 import type { ExternalInterface } from "../config/interface.ts";
 import type { NetworkConfig, VxlanOptions } from "../config/network.ts";
 import { leaseChanges } from "../lease/changes.ts";
+import { clashWith } from "../lease/conflicts.ts";
 import type { Lease } from "../lease/lease.ts";
 import type { Address } from "../net/address.ts";
-import { ADDRESS_BITS, FAMILIES, type Family, type PerFamily } from "../net/family.ts";
+import { ADDRESS_BITS, FAMILIES, type Family, familiesOf, type PerFamily } from "../net/family.ts";
 import type { Mac } from "../net/mac.ts";
 import { formatPrefix, type Prefix } from "../net/prefix.ts";
 import { planBlackholes } from "./blackholes.ts";
@@ -67,6 +68,7 @@ export function planVxlan({ settings, network, external, own, leases }: VxlanInp
   const routes = new Map<string, DesiredRoute>();
   const skipped: SkippedPeer[] = [];
   const networks: PerFamily<Prefix> = {};
+  const clash = clashWith(own, familiesOf(network.ranges));
   for (const family of FAMILIES) {
     const range = network.ranges[family];
     if (range === undefined) continue;
@@ -83,7 +85,7 @@ export function planVxlan({ settings, network, external, own, leases }: VxlanInp
     const forwarding = new Map<Mac, Address>();
     for (const lease of leases) {
       if (lease.key === own.key) continue;
-      const peer = peerEntries(lease, family, vtep.vni, name);
+      const peer = clash(lease) ?? peerEntries(lease, family, vtep.vni, name);
       if (typeof peer === "string") {
         skipped.push({ key: lease.key, ...(lease.node === undefined ? {} : { node: lease.node }), reason: peer });
         continue;
@@ -126,8 +128,9 @@ export function replanVxlan(
   if (settings !== before.input.settings || network !== before.input.network) return undefined;
   if (external !== before.input.external || own !== before.input.own) return undefined;
   if (from.skipped.length > 0) return undefined;
+  const clash = clashWith(own, familiesOf(network.ranges));
   const changes = leaseChanges(before.input.leases, leases, own.key, FEW);
-  if (changes === undefined) return undefined;
+  if (changes?.come.every((lease) => clash(lease) === undefined) !== true) return undefined;
   const routes = new Map<string, DesiredRoute | undefined>();
   const neighbours = new Map<string, ReadonlySet<Address>>();
   const forwarding = new Map<string, ReadonlySet<Mac>>();

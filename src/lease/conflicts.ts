@@ -46,6 +46,28 @@ export function findConflicts(
   return losers;
 }
 
+/**
+ * Tells of a lease whether it claims what this node's own does. No snapshot that our own lease counts in has such a one.
+ * @returns why, in words
+ */
+export function clashWith(own: Lease, families: readonly Family[]): (lease: Lease) => string | undefined {
+  const ours = claimsOf(own);
+  return (lease) => {
+    if (lease === own) return undefined;
+    const theirs = claimsOf(lease);
+    for (const family of families) {
+      const [a, b] = [ours[family], theirs[family]];
+      const subnet = lease.subnets[family];
+      if (a === undefined || b === undefined || subnet === undefined) continue;
+      if (a.range.first <= b.range.last && b.range.first <= a.range.last)
+        return `its subnet ${formatPrefix(subnet)} overlaps this node's own`;
+      const mark = b.marks.find(({ id }) => a.marks.some((other) => other.id === id));
+      if (mark !== undefined) return `its ${mark.what} is this node's own`;
+    }
+    return undefined;
+  };
+}
+
 /** The usual case, and quickly told: subnets of one length overlap only if they are the same, and no mark is there twice. */
 function areApart(candidates: readonly LeaseCandidate[], families: readonly Family[]): boolean {
   const marks = new Set<string>();

@@ -1,6 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { VxlanOptions } from "../../src/config/network.ts";
+import type { Desired } from "../../src/desired/desired.ts";
+import { plan } from "../../src/desired/plan.ts";
 import { isOwnProtocol, routeProtocol } from "../../src/desired/route-protocol.ts";
 import { mtuWarning } from "../../src/desired/vxlan.ts";
 import type { Lease } from "../../src/lease/lease.ts";
@@ -175,6 +177,30 @@ describe("the plan", () => {
     const { routes, devices } = planned({ ...input, leases: input.leases.map((lease) => ({ ...lease })) });
     expect(routes.size).toBe(0);
     expect(devices[0]?.forwarding.size).toBe(0);
+  });
+
+  test.each<[string, Partial<Lease>, string]>([
+    ["subnet", { subnets: { 4: exampleSubnet(4, 0) } }, "subnet 10.244.1.0/24 overlaps"],
+    ["wider subnet", { subnets: { 4: prefix("10.244.0.0/20") } }, "subnet 10.244.0.0/20 overlaps"],
+    ["IPv6 subnet alone", { subnets: { 4: exampleSubnet(4, 1), 6: exampleSubnet(6, 0) } }, "subnet fd00:10:244:1::/64"],
+    [
+      "public address",
+      { publicIPs: { 4: examplePublicIP(4, 0), 6: examplePublicIP(6, 1) } },
+      "public address 198.18.0.1",
+    ],
+    ["VTEP MAC", { vteps: { 4: { vni: 1, mac: exampleMac(4, 0) } } }, `VTEP MAC ${exampleMac(4, 0)}`],
+  ])("has nothing for a peer that claims our own %s, and says so; the others are there", (_, claim, reason) => {
+    const [winner, other] = [exampleLease(DUAL, 1, claim), exampleLease(DUAL, 2)];
+    const without = exampleInput(DUAL, [other]);
+    const { skipped, ...rest } = planned(exampleInput(DUAL, [winner, other]));
+    expect<Desired>({ ...rest, skipped: [] }).toEqual(planned(without));
+    expect(skipped.map((one) => one.key)).toEqual(["node-1", "node-1"]);
+    expect(skipped[0]?.reason).toContain(reason);
+    expect(skipped[0]?.reason).toEndWith("this node's own");
+    // Also where it comes to a plan that was there.
+    const again = plan({ ...without, leases: [without.own, winner, other] }, plan(without));
+    expect(again.delta).toBeUndefined();
+    expect(again.desired.skipped).toEqual(skipped);
   });
 
   test("works out a lease once and a changed one anew", () => {

@@ -1,5 +1,12 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { annotationsOf, BACKEND_DATA, PREFIX, PUBLIC_IP, podCIDR } from "../support/flannel/annotations.ts";
+import {
+  annotationsOf,
+  BACKEND_DATA,
+  PREFIX,
+  PUBLIC_IP,
+  podCIDR,
+  publishedNode,
+} from "../support/flannel/annotations.ts";
 import { asFlanneld } from "../support/flannel/entries.ts";
 import { KubeCluster } from "../support/kube.ts";
 import { describeWithKubernetes } from "../support/kube-binaries.ts";
@@ -27,6 +34,8 @@ describeInNamespaces("agents that keep their leases in Kubernetes", () => {
       const kubeconfig = await cluster.kubeconfig({ token: await cluster.token() });
       overlay.leases = ["--kube-subnet-mgr", `--kubeconfig-file=${kubeconfig}`, `--net-config-path=${overlay.netConf}`];
       for (const number of [1, 2]) await overlay.addNode(number);
+      // Older than n1, with the same podCIDR, and no lease at first.
+      await cluster.createNode("n8", { spec: podCIDR("10.244.1.0/24") });
     });
 
     const published = async (name: string) => {
@@ -131,6 +140,69 @@ describeInNamespaces("agents that keep their leases in Kubernetes", () => {
       await overlay.withoutLoss(async () => {});
     });
 
+    /** The routes of ours on the first node, by destination. */
+    const routes = async () => {
+      const text = await overlay.node(1).ns.exec(["ip", "route", "show", "dev", "flannel.1"]);
+      return text.split("\n").flatMap((line) => line.split(" ")[0] || []);
+    };
+
+    /** While a node's own lease does not count it follows those that come, and removes nothing. */
+    const followsOthers = async (): Promise<void> => {
+      const { agent } = overlay.node(1);
+      const isSettled = async (come: string[]) => {
+        const [leases, { reconcile }] = [await agent.leases(), await agent.state()];
+        return reconcile.settled && come.every((name) => leases.some(({ key }) => key === name));
+      };
+      for (const number of [77, 78]) await cluster.createNode(`n${number}`, publishedNode(number));
+      await eventually(() => isSettled(["n77", "n78"]), { within: 10_000, what: "it follows the nodes that come" });
+      await cluster.annotate("n78", annotationsOf("192.0.2.178", "02:00:00:00:00:78"));
+      const forwarding = () => overlay.node(1).ns.exec(["bridge", "fdb", "show", "dev", "flannel.1"]);
+      await eventually(async () => (await forwarding()).includes("02:00:00:00:00:78 dst 192.0.2.178 "), {
+        within: 10_000,
+        what: "it follows one that moves",
+      });
+      await cluster.deleteNode("n77");
+      await eventually(async () => !(await agent.leases()).some(({ key }) => key === "n77"), {
+        within: 10_000,
+        what: "it knows of the one that went",
+      });
+      expect(await routes()).toEqual(expect.arrayContaining(["10.244.2.0/24", "10.244.77.0/24", "10.244.78.0/24"]));
+      expect((await agent.readiness()).ready).toBe(true);
+      await cluster.deleteNode("n78");
+    };
+
+    const followsAgain = async (): Promise<void> => {
+      const { agent } = overlay.node(1);
+      await agent.warned("lease", false);
+      await agent.settled(2);
+      await eventually(async () => Bun.deepEquals(await routes(), ["10.244.2.0/24"]), {
+        within: 10_000,
+        what: "it removes what was left",
+      });
+    };
+
+    test("a node whose subnet an older one takes says so, follows the others, and sends nothing of its subnet away", async () => {
+      const { agent } = overlay.node(1);
+      // It would believe the winner, and send it what is for the first node.
+      overlay.node(2).agent.signal("SIGSTOP");
+      try {
+        await overlay.withoutLoss(async () => {
+          await cluster.annotate("n8", annotationsOf("192.0.2.8", "02:00:00:00:00:08"));
+          expect(await agent.warned("lease", true)).toContain("its subnet 10.244.1.0/24 overlaps 10.244.1.0/24 of");
+          await followsOthers();
+          expect(await routes()).not.toContain("10.244.1.0/24");
+          expect(await agent.warnings("peers")).toContain(
+            "lease n8 of n8 is left out: its subnet 10.244.1.0/24 overlaps this node's own",
+          );
+          await cluster.deleteNode("n8");
+          await followsAgain();
+        });
+      } finally {
+        overlay.node(2).agent.signal("SIGCONT");
+      }
+      await overlay.node(2).agent.settled(2);
+    });
+
     test("a node whose address an older one claims says that it is left out, also after a restart", async () => {
       const overwrite = `${PREFIX}public-ip-overwrite`;
       // n1's Node was made anew above.
@@ -138,6 +210,10 @@ describeInNamespaces("agents that keep their leases in Kubernetes", () => {
       const claim = "its public address 192.0.2.1 is that of the older lease";
       await cluster.annotate("n2", { [overwrite]: "192.0.2.1" });
       expect(await younger?.warned("lease", true)).toContain(claim);
+      await followsOthers();
+      const forwarding = await overlay.node(1).ns.exec(["bridge", "fdb", "show", "dev", "flannel.1"]);
+      expect(forwarding).toContain(" dst 192.0.2.2 ");
+      expect(forwarding).not.toContain(" dst 192.0.2.1 ");
       await younger?.stop();
       younger?.spawn();
       await eventually(
@@ -146,7 +222,7 @@ describeInNamespaces("agents that keep their leases in Kubernetes", () => {
       );
       await cluster.annotate("n2", { [overwrite]: null });
       await Promise.all([older, younger].map((agent) => agent?.settled(2, 30_000)));
-      await younger?.warned("lease", false);
+      await followsAgain();
       await overlay.withoutLoss(async () => {});
     });
 
