@@ -92,6 +92,8 @@ export class LeaseFollower {
     const error = this.#keeper?.error && describeError(this.#keeper.error);
     const reason = this.#latest?.rejected.find(({ key }) => key === own.key)?.reason;
     if (reason === undefined) return error;
+    if (this.#latest?.leases.some(({ key }) => key === own.key))
+      return `this node's lease ${own.key} stays as it was: ${reason}`;
     const more = error === undefined || error.includes(reason) ? "" : `; ${error}`;
     const meanwhile =
       this.#accepted && "; until that is mended, this node follows the others' leases, but removes nothing";

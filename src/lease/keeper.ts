@@ -25,6 +25,10 @@ export interface KeeperOptions {
 
 /** Milliseconds. After failures, and after repeated losses; flannel tries each minute. */
 const RETRY: BackoffLimits = { first: 1000, cap: 60_000 };
+/** Milliseconds. While the store answers our own record is mended within so long: nobody else does that. */
+const MEND: BackoffLimits = { first: 1000, cap: 5000 };
+/** Enough failures for the longest delay. */
+const MANY = 10;
 /** Losses further apart than this have nothing to do with each other. */
 const CALM = 120_000;
 /** The longest wait: the clock may have been set, or the machine asleep. */
@@ -42,8 +46,8 @@ export function renewDelay(left: number, margin: number): number {
 
 /**
  * Keeps this node's lease: takes it, publishes it anew when what it says changed, renews it in time, and notices from the
- * snapshots when it is gone. Failures are retried with capped, jittered backoff, and so are losses that follow each other
- * (two nodes with one public address must not fight at full speed).
+ * snapshots when it is gone. Failures are retried with capped, jittered backoff, sooner once the store says something, and so
+ * are losses that follow each other (two nodes with one public address must not fight at full speed).
  */
 export class LeaseKeeper {
   readonly #options: KeeperOptions;
@@ -59,6 +63,8 @@ export class LeaseKeeper {
   /** what is to be done now, or after `#hold` milliseconds; undefined while all is well */
   #task: "acquire" | "renew" | undefined = "acquire";
   #hold = 0;
+  /** when that is over */
+  #dueAt = 0;
   /** the task is there because of a snapshot that did not have our lease as it should be */
   #suspicious = false;
   #busy = false;
@@ -91,6 +97,9 @@ export class LeaseKeeper {
   start(request: LeaseRequest): void {
     if (this.#request !== undefined) throw new Error("the lease keeper was started before");
     this.#request = request;
+    this.#options.source.onContact((error) => {
+      if (error === undefined) this.#hurry();
+    });
     void this.#run();
   }
 
@@ -103,6 +112,7 @@ export class LeaseKeeper {
   /** Looks for the own lease in a snapshot. */
   observe(snapshot: Snapshot): void {
     this.#unjudged = snapshot;
+    this.#hurry();
     if (!this.#busy) this.#judge();
   }
 
@@ -138,7 +148,15 @@ export class LeaseKeeper {
   #do(task: "acquire" | "renew", hold: number): void {
     this.#task = task;
     this.#hold = hold;
+    this.#dueAt = this.#now() + hold;
     this.#wake?.abort();
+  }
+
+  /** The store says something: what failed before need not wait as long as if it were away. */
+  #hurry(): void {
+    if (this.#task === undefined || this.#failures === 0) return;
+    const hold = backoffDelay(MANY, MEND, this.#random);
+    if (this.#now() + hold < this.#dueAt) this.#do(this.#task, hold);
   }
 
   async #perform(task: "acquire" | "renew"): Promise<void> {
@@ -214,15 +232,16 @@ export class LeaseKeeper {
     this.#suspicious = true;
     // A snapshot may be late; renewing asks the store itself whether the lease is still ours.
     if (verdict.kind !== "lost") this.#error = new Error(verdict.reason);
-    this.#do(verdict.kind === "lost" ? "renew" : "acquire", this.#troubleHold());
+    if (verdict.kind === "lost") this.#do("renew", this.#troubleHold(RETRY));
+    else this.#do("acquire", this.#troubleHold(MEND));
   }
 
   /** The first trouble is seen to at once, those that follow ever more slowly. */
-  #troubleHold(): number {
+  #troubleHold(limits: BackoffLimits): number {
     const now = this.#now();
     if (now - this.#lastTroubleAt > CALM) this.#troubles = 0;
     this.#lastTroubleAt = now;
-    return this.#troubles++ === 0 ? 0 : backoffDelay(this.#troubles - 1, RETRY, this.#random);
+    return this.#troubles++ === 0 ? 0 : backoffDelay(this.#troubles - 1, limits, this.#random);
   }
 
   #adopt(lease: Lease): void {

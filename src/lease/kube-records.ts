@@ -12,11 +12,17 @@ interface Entry {
   readonly candidates: readonly Candidate[];
 }
 
+/** What is wrong with our own record though it makes a lease. */
+export interface OwnTrouble {
+  readonly reason: string;
+  /** it must be published anew, as when an administrator wants another address; else what is published stays */
+  readonly toPublish: boolean;
+}
+
 /** What the records must know of the Node that this source publishes for. */
 export interface OwnRecord {
   is(name: string): boolean;
-  /** why it must be published anew, as when an administrator wants another address; undefined if it need not */
-  toPublish(node: KubeNode): string | undefined;
+  trouble(node: KubeNode): OwnTrouble | undefined;
 }
 
 /**
@@ -116,11 +122,11 @@ export class NodeRecords {
       return { good, candidates: unassigned ? [reject("the Node has no podCIDR yet")] : [] };
     const decoded = decodeNodeLease(this.#names, node);
     if (decoded.ok) {
-      const wrong = isOwn ? this.#own.toPublish(node) : undefined;
-      if (wrong !== undefined) return { good: undefined, candidates: [reject(wrong)] };
+      const trouble = isOwn ? this.#own.trouble(node) : undefined;
+      if (trouble?.toPublish) return { good: undefined, candidates: [reject(trouble.reason)] };
       const lease = good !== undefined && Bun.deepEquals(good.lease, decoded.value) ? good.lease : decoded.value;
       const candidate = good?.lease === lease ? good : { lease, rank: node.createdAt };
-      return { good: candidate, candidates: [candidate] };
+      return { good: candidate, candidates: trouble ? [candidate, reject(trouble.reason)] : [candidate] };
     }
     const rejected = reject(decoded.reason, decoded.publicIPs && { publicIPs: decoded.publicIPs });
     // The others go on with what they know; what is wrong with our own is ours to mend.

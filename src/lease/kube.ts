@@ -12,7 +12,7 @@ import { NodeFollower } from "./kube-nodes.ts";
 import { nodeIdentity, OwnNode } from "./kube-own.ts";
 import type { KubeNode } from "./kube-proto.ts";
 import { leaseStillThere, planPublication, whyNoSubnets } from "./kube-publish.ts";
-import { NodeRecords } from "./kube-records.ts";
+import { NodeRecords, type OwnTrouble } from "./kube-records.ts";
 import { KubeTransport } from "./kube-transport.ts";
 import type { Lease, Snapshot } from "./lease.ts";
 import { SnapshotBuilder } from "./snapshot-builder.ts";
@@ -86,7 +86,7 @@ class KubernetesSource implements LeaseSource {
     this.#own = new OwnNode(this.#transport, this.#names, nodeIdentity(environment));
     this.#records = new NodeRecords(this.#names, {
       is: (name) => this.#requests.has(name),
-      toPublish: (node) => this.#toPublish(node),
+      trouble: (node) => this.#troubleOf(node),
     });
     const { signal } = this.#closing;
     const [transport, names, records] = [this.#transport, this.#names, this.#records];
@@ -138,12 +138,17 @@ class KubernetesSource implements LeaseSource {
     });
   }
 
-  /** Why our own Node, as it is now, must be annotated again. */
-  #toPublish(node: KubeNode): string | undefined {
+  /** What is wrong with our own Node as it is now. */
+  #troubleOf(node: KubeNode): OwnTrouble | undefined {
     const request = this.#requests.get(node.name);
-    const missing = request && planIfPossible(this.#names, node, request, this.#records.candidates);
-    const differing = Object.entries(missing ?? {}).find(([name, value]) => node.annotations[name] !== value);
-    return differing && `annotation ${differing[0]} is to be ${differing[1]}`;
+    if (request === undefined) return undefined;
+    try {
+      const missing = planPublication(this.#names, node, request, this.#records.candidates);
+      const differing = Object.entries(missing ?? {}).find(([name, value]) => node.annotations[name] !== value);
+      return differing && { reason: `annotation ${differing[0]} is to be ${differing[1]}`, toPublish: true };
+    } catch (error) {
+      return { reason: describeError(error), toPublish: false };
+    }
   }
 
   renew(own: Lease, signal: AbortSignal): Promise<Lease> {
@@ -274,15 +279,6 @@ class KubernetesSource implements LeaseSource {
     clearTimeout(timer);
     stop.removeEventListener("abort", wake);
     this.#waiting.delete(wake);
-  }
-}
-
-/** @returns undefined, too, while an administrator's annotation makes no sense: then what is published stays */
-function planIfPossible(...args: Parameters<typeof planPublication>): ReturnType<typeof planPublication> {
-  try {
-    return planPublication(...args);
-  } catch {
-    return undefined;
   }
 }
 

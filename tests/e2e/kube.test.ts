@@ -226,13 +226,32 @@ describeInNamespaces("agents that keep their leases in Kubernetes", () => {
       await overlay.withoutLoss(async () => {});
     });
 
+    test("an administrator's address that makes no sense is told at once, and the one that is published stays", async () => {
+      const { agent } = overlay.node(2);
+      const overwrite = `${PREFIX}public-ip-overwrite`;
+      await overlay.withoutLoss(async () => {
+        await cluster.annotate("n2", { [overwrite]: "nonsense" });
+        expect(await agent.warned("lease", true, 5_000)).toContain(
+          `this node's lease n2 stays as it was: Node n2: annotation ${overwrite} must be a unicast IPv4 address`,
+        );
+        expect((await agent.readiness()).ready).toBe(true);
+        await cluster.createNode("n77", publishedNode(77));
+        await agent.settled(3);
+        await cluster.deleteNode("n77");
+        await agent.settled(2);
+        await cluster.annotate("n2", { [overwrite]: null });
+        await agent.warned("lease", false, 5_000);
+      });
+      expect((await published("n2"))[PUBLIC_IP]).toBe("192.0.2.2");
+    });
+
     test("a node whose annotations can't be published any more says why", async () => {
       const { agent } = overlay.node(2);
       const overwrite = `${PREFIX}public-ip-overwrite`;
       await cluster.annotate("n2", { [overwrite]: "nonsense", [PUBLIC_IP]: null });
       expect(await agent.warned("lease", true)).toContain(`annotation ${PUBLIC_IP} is missing`);
       await cluster.annotate("n2", { [overwrite]: null });
-      await agent.warned("lease", false, 60_000);
+      await agent.warned("lease", false, 10_000);
       expect((await published("n2"))[PUBLIC_IP]).toBe("192.0.2.2");
     });
   });

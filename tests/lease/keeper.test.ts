@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import type { ContactListener } from "../../src/lease/contact.ts";
 import { LeaseKeeper, renewDelay } from "../../src/lease/keeper.ts";
 import type { Lease, Snapshot } from "../../src/lease/lease.ts";
 import { sameOwner } from "../../src/lease/ownership.ts";
@@ -58,7 +59,10 @@ class FakeSource implements LeaseSource {
   }
 
   async announceReady() {}
-  onContact() {}
+  tellContact: ContactListener = () => {};
+  onContact(listener: ContactListener) {
+    this.tellContact = listener;
+  }
 
   close(): void {}
 
@@ -289,6 +293,38 @@ describe("a snapshot", () => {
       await time.pass(1000);
     }
     expect(losses.length).toBeWithin(3, 13);
+  });
+
+  test("with a lease that is changed again and again: it is mended within seconds each time", async () => {
+    const own = await start();
+    for (let round = 2; round < 20; round++) {
+      source.lease = { ...own, backendType: "host-gw", vteps: {} };
+      keeper.observe(source.snapshot());
+      await time.pass(5000);
+      expect(source.requests).toHaveLength(round);
+      expect(source.lease).toMatchObject({ backendType: "vxlan", vteps: own.vteps });
+    }
+  });
+
+  test.each<[string, () => void]>([
+    ["a snapshot comes", () => keeper.observe(source.snapshot({ leases: [] }))],
+    ["contact is back", () => source.tellContact(undefined)],
+  ])("after failures, once %s it is tried again within seconds", async (_, happens) => {
+    await start();
+    source.failure = new Error("no answer");
+    source.tellContact(source.failure);
+    keeper.update(requestOf(1, { publicIPs: { 4: address("172.31.50.50") } }));
+    await time.pass(200_000);
+    expect(time.waits.at(-1)).toBe(60_000);
+    source.failure = undefined;
+    // Several nodes do not come at one moment, nor is what is told once more a reason to wait longer.
+    happens();
+    await time.pass(4000);
+    happens();
+    expect(keeper.error).toBeDefined();
+    await time.pass(1000);
+    expect(keeper.error).toBeUndefined();
+    expect(keeper.own?.publicIPs).toEqual({ 4: address("172.31.50.50") });
   });
 
   test("that comes in while the lease is being renewed is looked at afterwards", async () => {

@@ -39,7 +39,8 @@ const watched = (n: number, version: number, changes: Partial<KubeNode> = {}) =>
 function recordsOf(...nodes: KubeNode[]): NodeRecords {
   const records = new NodeRecords(NAMES, {
     is: (name) => name === "own",
-    toPublish: ({ annotations }) => (annotations[OVERWRITE] ? `asks for ${annotations[OVERWRITE]}` : undefined),
+    trouble: ({ annotations: { [OVERWRITE]: asked } }) =>
+      asked ? { reason: `asks for ${asked}`, toPublish: asked !== "nonsense" } : undefined,
   });
   for (const node of nodes) records.put(node);
   return records;
@@ -74,7 +75,10 @@ describe("news of a Node", () => {
     const versions = fc.uniqueArray(fc.integer({ min: 1, max: 2000 }), { minLength: 1 });
     fc.assert(
       fc.property(versions, (order) => {
-        const records = new NodeRecords(NAMES, { is: () => false, toPublish: () => "never asked" });
+        const records = new NodeRecords(NAMES, {
+          is: () => false,
+          trouble: () => ({ reason: "never asked", toPublish: true }),
+        });
         for (const version of order) {
           const annotations = {
             ...annotationsOf(1),
@@ -183,6 +187,14 @@ test("our own lease is none while it must be published anew; that of others is n
   expect(seen(recordsOf(node))).toEqual({ leases: [], rejected: [expect.stringContaining("asks for 198.51.100.1")] });
   expect(seen(recordsOf({ ...node, name: "other" })).leases).toEqual(["other"]);
   expect(seen(recordsOf({ ...node, annotations: annotationsOf(1) })).leases).toEqual(["own"]);
+});
+
+test("our own lease stays where what is asked for makes no sense, and that is told", () => {
+  const annotations = { ...annotationsOf(1), [OVERWRITE]: "nonsense" };
+  const records = recordsOf(nodeOf(1, 1, { name: "own" }), nodeOf(1, 2, { name: "own", annotations }));
+  expect(seen(records)).toEqual({ leases: ["own"], rejected: ["own: asks for nonsense"] });
+  records.put(nodeOf(1, 3, { name: "own" }));
+  expect(seen(records)).toEqual({ leases: ["own"], rejected: [] });
 });
 
 test("Nodes that a complete list does not have are gone; one of another UID is not deleted in its place", () => {
