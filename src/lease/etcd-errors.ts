@@ -1,4 +1,4 @@
-import * as v from "valibot";
+import { codeOf, environmentProxy, plainError, proxyProblem } from "./fetch-errors.ts";
 
 /** There was no answer that counts; another endpoint may give one. The message names the endpoint and the next step. */
 export class EtcdUnreachableError extends Error {
@@ -57,13 +57,6 @@ function nextStep(code: number, reason: string): string {
     : "";
 }
 
-/** What Bun's and Node's errors carry. */
-const codeSchema = v.object({ code: v.string() });
-
-export function codeOf(error: unknown): string {
-  return v.is(codeSchema, error) ? error.code : "";
-}
-
 const UNKNOWN_CA = [
   "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
   "UNABLE_TO_GET_ISSUER_CERT",
@@ -77,9 +70,17 @@ export function isUnknownCa(error: unknown): boolean {
 }
 
 const NAMES = "use a name or address that is in it in --etcd-endpoints, or issue it anew";
+const NO_WAY = "there is no route to it; see to this host's routes and firewall, or correct --etcd-endpoints";
 const REASONS: Readonly<Record<string, string>> = {
   ECONNREFUSED: "connection refused; see that etcd listens there, or correct --etcd-endpoints",
   ENOTFOUND: "the host's name is unknown; correct --etcd-endpoints, or see to the name service",
+  EAI_AGAIN: "the host's name can't be looked up now; see to the name service",
+  ENETUNREACH: NO_WAY,
+  EHOSTUNREACH: "nobody answers at that address; see that its host runs, and to routes and firewalls on the way",
+  // What the kernel says of routes of the types prohibit and blackhole.
+  EACCES: NO_WAY,
+  EINVAL: NO_WAY,
+  ETIMEDOUT: "nobody answers at that address; see that its host runs, and to routes and firewalls on the way",
   ECONNRESET:
     "the connection was closed without an answer; check in --etcd-endpoints the port, and whether it is https",
   EPROTO:
@@ -90,11 +91,15 @@ const REASONS: Readonly<Record<string, string>> = {
 };
 
 /** Why no answer came, from what `fetch` threw. */
-export function unreachable(endpoint: string, operation: string, cause: unknown): EtcdUnreachableError {
-  const code = codeOf(cause);
-  const text = cause instanceof Error ? cause.message : String(cause);
-  const reason = REASONS[code] ?? (code && !text.includes(code) ? `${text} (${code})` : text);
-  return new EtcdUnreachableError(`etcd ${endpoint}: ${operation}: ${reason}`, { cause });
+export function unreachable(endpoint: string, operation: string, error: unknown): EtcdUnreachableError {
+  const code = codeOf(error);
+  const cause = plainError(error);
+  const proxy = environmentProxy(endpoint);
+  const known = (proxy && proxyProblem(proxy, error)) ?? REASONS[code] ?? cause.message;
+  const reason = code && !known.includes(code) ? `${known} (${code})` : known;
+  const by =
+    proxy === undefined || reason.includes(proxy.host) ? "" : `, by way of the proxy ${proxy.host} (${proxy.from})`;
+  return new EtcdUnreachableError(`etcd ${endpoint}: ${operation}: ${reason}${by}`, { cause });
 }
 
 /** One error for all endpoints. */

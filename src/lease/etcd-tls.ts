@@ -1,4 +1,4 @@
-import { createPrivateKey, X509Certificate } from "node:crypto";
+import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { connect } from "node:tls";
 
@@ -28,7 +28,7 @@ export async function readTls({ caFile, certFile, keyFile }: EtcdTlsFiles): Prom
   const [ca, cert, key] = await Promise.all([
     caFile === undefined ? undefined : read(caFile, "--etcd-cafile", parseCertificates),
     certFile === undefined ? undefined : read(certFile, "--etcd-certfile", parseCertificates),
-    keyFile === undefined ? undefined : read(keyFile, "--etcd-keyfile", createPrivateKey),
+    keyFile === undefined ? undefined : read(keyFile, "--etcd-keyfile", parseKey),
   ]);
   if (cert !== undefined && key !== undefined && cert.parsed[0]?.checkPrivateKey(key.parsed) !== true) {
     throw new Error(`the key in ${keyFile} (--etcd-keyfile) is not that of the certificate in ${certFile}`);
@@ -45,19 +45,46 @@ async function read<T>(path: string, flag: string, parse: (text: string) => T): 
   try {
     text = await readFile(path, "utf8");
   } catch (cause) {
-    throw new Error(`${flag}: ${path} can't be read`, { cause });
+    throw new Error(`${flag}: ${path} can't be read; correct the path, or its permissions`, { cause });
   }
   try {
     return { text, parsed: parse(text) };
-  } catch (cause) {
-    throw new Error(`${flag}: ${path} is not a PEM file of that kind`, { cause });
+  } catch (error) {
+    // OpenSSL's own words come last: they are numbers and names of its source.
+    const why = error instanceof PemError ? error.message : "it is damaged; copy it there anew";
+    throw new Error(`${flag}: ${path} is of no use: ${why}`, { cause: error });
   }
 }
 
+/** What is wrong with a file, and what to do. */
+class PemError extends Error {}
+
+const BEGIN = /-----BEGIN [A-Z0-9 ]+-----/g;
+
 function parseCertificates(text: string): X509Certificate[] {
-  const blocks = text.match(BLOCK);
-  if (blocks === null) throw new Error("there is no certificate in it");
-  return blocks.map((block) => new X509Certificate(block));
+  const [blocks, begun] = [text.match(BLOCK) ?? [], text.match(BEGIN) ?? []];
+  const found = begun.length === 0 ? "nothing in PEM form" : `only ${begun.join(" and ")}`;
+  if (blocks.length === 0) throw new PemError(`there is no certificate in it, ${found}; name the file that has it`);
+  if (begun.filter((line) => line.endsWith("CERTIFICATE-----")).length > blocks.length)
+    throw new PemError("a certificate in it has no end; copy it there anew");
+  return blocks.map((block, at) => {
+    try {
+      return new X509Certificate(block);
+    } catch (cause) {
+      const which = `certificate ${at + 1} of ${blocks.length} in it`;
+      throw new PemError(`${which} is damaged; copy it there anew`, { cause });
+    }
+  });
+}
+
+function parseKey(text: string): KeyObject {
+  const begun = text.match(BEGIN) ?? [];
+  const found = begun.length === 0 ? "nothing in PEM form" : `only ${begun.join(" and ")}`;
+  if (!begun.some((line) => line.includes("PRIVATE KEY")))
+    throw new PemError(`there is no private key in it, ${found}; name the file that has it`);
+  if (/ENCRYPTED/.test(text))
+    throw new PemError("the key in it is encrypted; give one without a passphrase, as openssl pkey writes it");
+  return createPrivateKey(text);
 }
 
 /** milliseconds */

@@ -1,7 +1,8 @@
 import * as v from "valibot";
-import { Code, codeOf, EtcdRefusedError, EtcdUnreachableError, isUnknownCa, unreachable } from "./etcd-errors.ts";
+import { Code, EtcdRefusedError, EtcdUnreachableError, isUnknownCa, unreachable } from "./etcd-errors.ts";
 import { type Refusal, refusalSchema } from "./etcd-messages.ts";
 import { type EtcdTlsFiles, issuerOf, readTls } from "./etcd-tls.ts";
+import { codeOf, environmentProxy } from "./fetch-errors.ts";
 
 export interface EtcdCall {
   /** `http://192.0.2.1:2379` */
@@ -83,7 +84,9 @@ function refusal(call: EtcdCall, status: number, text: string): Error {
   try {
     return refused(call, v.parse(refusalSchema, JSON.parse(text)));
   } catch {
-    const what = `HTTP ${status}, not etcd's JSON API for version 3; correct --etcd-endpoints`;
+    const proxy = environmentProxy(call.endpoint);
+    const by = proxy === undefined ? "" : `, or ${proxy.from}, by whose proxy ${proxy.host} it was asked`;
+    const what = `HTTP ${status}, not etcd's JSON API for version 3; correct --etcd-endpoints${by}`;
     return new EtcdUnreachableError(`etcd ${call.endpoint}: ${call.operation}: ${what}`);
   }
 }

@@ -1,4 +1,5 @@
 import { connect } from "node:tls";
+import { codeOf, environmentProxy, hostOf, plainError, proxyProblem } from "./fetch-errors.ts";
 import type { KubeAccess } from "./kube-credentials.ts";
 import type { KubeStatus } from "./kube-proto.ts";
 
@@ -79,7 +80,7 @@ const ADVICE: Readonly<Record<string, string>> = {
 /** Explains why there was no answer. */
 export async function explainFailure(operation: KubeOperation, access: KubeAccess, cause: unknown): Promise<KubeError> {
   const start = `can't ${titleOf(operation)} at ${access.server}`;
-  const code = cause instanceof Error && "code" in cause ? `${cause.code}` : "";
+  const code = codeOf(cause);
   if (UNKNOWN_AUTHORITY.has(code)) {
     const by = await certificateOf(access);
     return new KubeError(
@@ -102,8 +103,13 @@ export async function explainFailure(operation: KubeOperation, access: KubeAcces
       { cause },
     );
   }
-  const said = ADVICE[code] ?? (cause instanceof Error ? cause.message : String(cause));
-  return new KubeError(`${start}: ${said}${code && !said.includes(code) ? ` (${code})` : ""}`, { cause });
+  const proxy =
+    access.proxy === undefined
+      ? environmentProxy(access.server)
+      : { host: hostOf(access.proxy), from: "the kubeconfig's proxy-url" };
+  const plain = plainError(cause);
+  const said = (proxy && proxyProblem(proxy, cause)) ?? ADVICE[code] ?? plain.message;
+  return new KubeError(`${start}: ${said}${code && !said.includes(code) ? ` (${code})` : ""}`, { cause: plain });
 }
 
 interface Certificate {

@@ -1,10 +1,13 @@
 import { beforeAll, describe, expect, test } from "bun:test";
+import { createPrivateKey } from "node:crypto";
 import { cpSync } from "node:fs";
 import { sleep } from "../../src/base/backoff.ts";
 import { Secret } from "../../src/base/secret.ts";
 import { Authority, type Certificate } from "../../src/cli/lab/servers/certificates.ts";
 import { type EtcdOptions, openEtcd } from "../../src/lease/etcd.ts";
 import { describeWithEtcd, type EtcdServer, useEtcd } from "../support/etcd.ts";
+import { Netns } from "../support/netns.ts";
+import { describeInNamespaces } from "../support/requires.ts";
 import { useTemporaryFolder } from "../support/temp.ts";
 import { eventually } from "../support/wait.ts";
 import { Follower } from "./follower.ts";
@@ -113,6 +116,38 @@ describeWithEtcd("etcd over TLS", () => {
     expect((await attempt(tls({ keyFile: notPem }))).message).toContain(`--etcd-keyfile: ${notPem}`);
     const { message } = await attempt(tls({ keyFile: other.key }));
     expect(message).toContain(`${other.key} (--etcd-keyfile) is not that of the certificate in ${client.cert}`);
+  });
+
+  test("certificates and keys that are damaged, encrypted or mixed up are told apart", async () => {
+    const file = async (name: string, text: string) => {
+      await Bun.write(folder.at(name), text);
+      return folder.at(name);
+    };
+    const [ca, key] = await Promise.all([good.ca, client.key].map((path) => Bun.file(path).text()));
+    const damaged = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+    const halfGood = await file("half-good.pem", `${ca}${damaged}`);
+    const cut = await file("cut.pem", `${ca}-----BEGIN CERTIFICATE-----\nMIIB\n`);
+    const locked = createPrivateKey(`${key}`).export({
+      ...{ type: "pkcs8", format: "pem", cipher: "aes-128-cbc" },
+      passphrase: "s3cret",
+    });
+    const encrypted = await file("encrypted.pem", `${locked}`);
+    const badKey = await file("bad-key.pem", "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n");
+    for (const [files, says] of [
+      [{ caFile: halfGood }, `--etcd-cafile: ${halfGood} is of no use: certificate 2 of 2 in it is damaged; copy it`],
+      [{ caFile: cut }, `--etcd-cafile: ${cut} is of no use: a certificate in it has no end`],
+      [{ certFile: client.key }, "there is no certificate in it, only -----BEGIN"],
+      [{ keyFile: client.cert }, "there is no private key in it, only -----BEGIN CERTIFICATE-----; name the file"],
+      [
+        { keyFile: encrypted },
+        `--etcd-keyfile: ${encrypted} is of no use: the key in it is encrypted; give one without`,
+      ],
+      [{ keyFile: badKey }, `--etcd-keyfile: ${badKey} is of no use: it is damaged; copy it there anew`],
+    ] as const) {
+      const { message, contact } = await attempt(tls(files));
+      expect(message).toContain(says);
+      expect(contact).toBe(message);
+    }
   });
 
   test("files that are replaced count from then on", async () => {
@@ -238,5 +273,94 @@ describe("what is no etcd", () => {
     using web = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: () => new Promise<Response>(() => {}) });
     const { message } = await attempt({ endpoints: [`http://127.0.0.1:${web.port}`], requestMs: 200 });
     expect(message).toBe(`etcd http://127.0.0.1:${web.port}: no answer within 0.2 s; see that it is healthy`);
+  });
+});
+
+/** What an attempt in a process of its own says, of which the environment and the namespace may be others. */
+async function attemptElsewhere(
+  endpoint: string,
+  { environment = {}, ns }: { environment?: Record<string, string>; ns?: Netns } = {},
+): Promise<string> {
+  const [etcd, errors] = ["lease/etcd", "base/errors"].map((name) => import.meta.resolve(`../../src/${name}.ts`));
+  const script = `
+    const { openEtcd } = await import("${etcd}");
+    const { describeError } = await import("${errors}");
+    const source = openEtcd({ prefix: "/x", endpoints: ["${endpoint}"] });
+    const asked = source.settings(new AbortController().signal);
+    console.log(await asked.then(() => "answered", describeError));`;
+  const command = [process.execPath, "-e", script];
+  const options = { env: { ...process.env, ...environment }, stdout: "pipe", stderr: "inherit" } as const;
+  const child = ns === undefined ? Bun.spawn(command, options) : ns.spawn(command, options);
+  return (await new Response(child.stdout).text()).trim();
+}
+
+describe("a proxy of the environment", () => {
+  test("that is down is named, without its password", async () => {
+    const environment = { HTTP_PROXY: "http://somebody:s3cret@127.0.0.1:9", HTTPS_PROXY: "127.0.0.1:9", NO_PROXY: "" };
+    for (const [scheme, name] of [
+      ["http", "HTTP_PROXY"],
+      ["https", "HTTPS_PROXY"],
+    ]) {
+      expect(await attemptElsewhere(`${scheme}://192.0.2.1:2379`, { environment })).toBe(
+        `etcd ${scheme}://192.0.2.1:2379: kv/range: the proxy 127.0.0.1:9 (${name}) can't be reached (ECONNREFUSED); ` +
+          `see that it runs, or correct ${name}`,
+      );
+    }
+    const exempt = { ...environment, NO_PROXY: "elsewhere.example,127.0.0.1" };
+    expect(await attemptElsewhere("http://127.0.0.1:1", { environment: exempt })).toContain("see that etcd listens");
+  });
+
+  test("that lets nothing through is named", async () => {
+    using web = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: () => new Response("", { status: 403 }) });
+    const host = `127.0.0.1:${web.port}`;
+    const environment = { http_proxy: `http://${host}`, https_proxy: `http://${host}`, NO_PROXY: "", no_proxy: "" };
+    expect(await attemptElsewhere("http://192.0.2.1:2379", { environment })).toContain(
+      `HTTP 403, not etcd's JSON API for version 3; correct --etcd-endpoints, or http_proxy, by whose proxy ${host} it`,
+    );
+    expect(await attemptElsewhere("https://192.0.2.1:2379", { environment })).toContain(
+      `the proxy ${host} (https_proxy) does not let it through`,
+    );
+  });
+});
+
+test("a connection that is closed: what to look at, and nothing of what Bun advises programmers", async () => {
+  using server = Bun.listen({
+    hostname: "127.0.0.1",
+    port: 0,
+    socket: {
+      data(socket) {
+        socket.terminate();
+      },
+    },
+  });
+  const endpoint = `http://127.0.0.1:${server.port}`;
+  expect(await attemptElsewhere(endpoint, { environment: { NO_PROXY: "*" } })).toBe(
+    `etcd ${endpoint}: kv/range: the connection was closed without an answer; check in --etcd-endpoints the port, and ` +
+      "whether it is https (ECONNRESET)",
+  );
+});
+
+describeInNamespaces("an etcd to which no packet gets", () => {
+  test("no route, a forbidden one, nobody at the address: the endpoint, the cause and what to do", async () => {
+    using ns = new Netns();
+    const noRoute = (endpoint: string, code: string) =>
+      `etcd ${endpoint}: kv/range: there is no route to it; see to this host's routes and firewall, or correct ` +
+      `--etcd-endpoints (${code})`;
+    const says = (endpoint: string) => attemptElsewhere(endpoint, { ns, environment: { NO_PROXY: "*" } });
+    for (const endpoint of ["http://192.0.2.1:2379", "https://[2001:db8::1]:2379"])
+      expect(await says(endpoint)).toBe(noRoute(endpoint, "ENETUNREACH"));
+    await ns.exec(["ip", "link", "set", "lo", "up"]);
+    for (const [kind, code] of [
+      ["blackhole", "EINVAL"],
+      ["prohibit", "EACCES"],
+    ] as const) {
+      await ns.exec(["ip", "route", "replace", kind, "192.0.2.1"]);
+      expect(await says("http://192.0.2.1:2379")).toBe(noRoute("http://192.0.2.1:2379", code));
+    }
+    await ns.exec(["ip", "route", "replace", "unreachable", "192.0.2.1"]);
+    expect(await says("http://192.0.2.1:2379")).toBe(
+      "etcd http://192.0.2.1:2379: kv/range: nobody answers at that address; see that its host runs, and to routes and " +
+        "firewalls on the way (EHOSTUNREACH)",
+    );
   });
 });
