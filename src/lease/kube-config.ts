@@ -20,6 +20,8 @@ export interface FoundConfig {
   readonly user: User;
   /** for messages: who we are, and where that was found */
   readonly identity: string;
+  /** what the cluster has for exec plugins */
+  readonly pluginConfig?: unknown;
 }
 
 const SERVICE_ACCOUNT_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -44,7 +46,7 @@ export function findKubeConfig(options: KubeConfigOptions): FoundConfig {
     user = { name: "" },
     identity = "no credentials",
   } = found ?? {};
-  return { cluster: { ...cluster, server }, user, identity };
+  return { ...found, cluster: { ...cluster, server }, user, identity };
 }
 
 function findInPod(options: KubeConfigOptions): FoundConfig | undefined {
@@ -59,7 +61,14 @@ function findInPod(options: KubeConfigOptions): FoundConfig | undefined {
   };
 }
 
-const clusterSchema = v.looseObject({ name: v.string(), cluster: v.looseObject({ server: v.string() }) });
+const extensionSchema = v.looseObject({ name: v.string(), extension: v.unknown() });
+const clusterSchema = v.looseObject({
+  name: v.string(),
+  cluster: v.looseObject({ server: v.string(), extensions: v.nullish(v.array(extensionSchema)) }),
+});
+/** client-go's name for what a cluster has for exec plugins. */
+const PLUGIN_EXTENSION = "client.authentication.k8s.io/exec";
+const commandSchema = v.looseObject({ command: v.string() });
 const contextSchema = v.looseObject({
   name: v.string(),
   context: v.looseObject({ cluster: v.string(), user: v.nullish(v.string(), "") }),
@@ -82,7 +91,7 @@ function findInFile(path: string): FoundConfig {
   if (parsed === undefined) throw problem("it is not YAML; write it anew");
   const checked = v.safeParse(kubeconfigSchema, parsed, { abortEarly: true });
   if (!checked.success) throw problem(`${v.getDotPath(checked.issues[0]) ?? "its content"} is missing or malformed`);
-  const { "current-context": name, contexts, users } = checked.output;
+  const { "current-context": name, contexts, clusters, users } = checked.output;
   const context = contexts.find((one) => one.name === name)?.context;
   if (context === undefined) throw problem(`there is no context ${name}, which current-context names`);
   const config = attempt(() => loaded(text));
@@ -104,11 +113,26 @@ function findInFile(path: string): FoundConfig {
   const user = config.getUser(context.user);
   if (user === null) throw problem(`there is no user ${context.user}, which the context ${name} names`);
   const tokenFile = users?.find((one) => one.name === user.name)?.user?.tokenFile;
+  const extensions = clusters.find((one) => one.name === cluster.name)?.cluster.extensions;
+  const pluginConfig = extensions?.find((one) => one.name === PLUGIN_EXTENSION)?.extension;
   return {
     cluster,
-    user: tokenFile ? withTokenFile(user, isAbsolute(tokenFile) ? tokenFile : join(dirname(path), tokenFile)) : user,
+    user: withCommand(tokenFile ? withTokenFile(user, besideFile(path, tokenFile)) : user, path),
     identity: `user ${user.name} of kubeconfig ${path}`,
+    ...(pluginConfig === undefined ? {} : { pluginConfig }),
   };
+}
+
+/** A path in a kubeconfig is relative to the kubeconfig's folder. */
+function besideFile(kubeconfig: string, path: string): string {
+  return isAbsolute(path) ? path : join(dirname(kubeconfig), path);
+}
+
+/** As in client-go, an exec plugin's command is such a path if it has a slash; else it is looked for in PATH. */
+function withCommand(user: User, kubeconfig: string): User {
+  const exec = v.safeParse(commandSchema, user.exec);
+  if (!exec.success || !exec.output.command.includes("/")) return user;
+  return { ...user, exec: { ...exec.output, command: besideFile(kubeconfig, exec.output.command) } };
 }
 
 /** The client library knows token files by another name. As in client-go, the file wins over a token beside it. */

@@ -10,7 +10,7 @@ import {
   readText,
   showUrl,
 } from "./kube-config.ts";
-import { ExecPlugin } from "./kube-plugin.ts";
+import { ExecPlugin, type PluginCluster } from "./kube-plugin.ts";
 
 /** Everything that a request needs beside itself. */
 export interface KubeAccess {
@@ -73,7 +73,7 @@ export class KubeCredentials {
     this.#server = found.cluster.server;
     if (found.cluster.server.startsWith("http:")) return plainAccess(found);
     const { caFile } = found.cluster;
-    if (caFile !== undefined) readText(caFile, "certificate authority");
+    if (caFile) readText(caFile, "certificate authority");
     return secureAccess(found, this.#configOf(found));
   }
 
@@ -81,10 +81,10 @@ export class KubeCredentials {
     const kept = this.#plugin;
     if (kept !== undefined && Bun.deepEquals(kept.found, found)) return kept.config;
     const config = new KubeConfig();
-    const { cluster, user, identity } = found;
+    const { cluster, user } = found;
     this.#plugin = undefined;
     if (user.exec) {
-      const plugin = execPlugin(user.exec, identity);
+      const plugin = execPlugin(user.exec, found);
       config.addAuthenticator(plugin);
       config.loadFromClusterAndUser(cluster, plugin.userOf(user));
       this.#plugin = { found, config };
@@ -116,7 +116,7 @@ async function secureAccess({ cluster, user, identity }: FoundConfig, config: Ku
     throw new Error(`the credentials of ${identity} have a line break or another special character in them`);
   }
   const { caFile, caData, server } = cluster;
-  const trust = caFile ?? (caData ? `kubeconfig's data for cluster ${cluster.name}` : "the well-known authorities");
+  const trust = caFile || (caData ? `kubeconfig's data for cluster ${cluster.name}` : "the well-known authorities");
   const { ca, cert, key, servername: serverName } = options;
   return {
     server,
@@ -145,12 +145,25 @@ const tlsSchema = v.pipe(
   })),
 );
 
-function execPlugin(exec: unknown, identity: string): ExecPlugin {
+function execPlugin(exec: unknown, found: FoundConfig): ExecPlugin {
   try {
-    return new ExecPlugin(exec);
+    return new ExecPlugin(exec, { cluster: () => pluginCluster(found) });
   } catch (cause) {
-    throw new Error(`no credentials from ${identity}: ${messageOf(cause)}`, { cause });
+    throw new Error(`no credentials from ${found.identity}: ${messageOf(cause)}`, { cause });
   }
+}
+
+/** As client-go tells it: the authority's certificate itself, also where the kubeconfig names a file. */
+function pluginCluster({ cluster, pluginConfig }: FoundConfig): PluginCluster {
+  const { server, tlsServerName, caData, caFile, proxyUrl } = cluster;
+  const ca = caData || (caFile && Buffer.from(readText(caFile, "certificate authority")).toString("base64"));
+  return {
+    server,
+    ...(tlsServerName && { "tls-server-name": tlsServerName }),
+    ...(ca && { "certificate-authority-data": ca }),
+    ...(proxyUrl && { "proxy-url": proxyUrl }),
+    ...(pluginConfig === undefined ? {} : { config: pluginConfig }),
+  };
 }
 
 function messageOf(cause: unknown): string {

@@ -14,7 +14,25 @@ const execSchema = v.object({
   command: v.pipe(v.string(), v.nonEmpty()),
   args: v.nullish(v.array(v.string()), []),
   env: v.nullish(v.array(v.object({ name: v.string(), value: v.string() })), []),
+  provideClusterInfo: v.nullish(v.boolean(), false),
 });
+
+/** What a plugin is told of the cluster if it asks for that (client.authentication.k8s.io, `spec.cluster`). */
+export interface PluginCluster {
+  readonly server: string;
+  readonly "tls-server-name"?: string;
+  /** PEM in base64 */
+  readonly "certificate-authority-data"?: string;
+  readonly "proxy-url"?: string;
+  /** what the kubeconfig's cluster has for plugins: the extension client.authentication.k8s.io/exec */
+  readonly config?: unknown;
+}
+
+export interface PluginOptions {
+  /** asked when the plugin runs, and only if it wants to know */
+  readonly cluster: () => PluginCluster;
+  readonly timeoutMs?: number;
+}
 
 const answerSchema = v.object({
   status: v.object({
@@ -33,6 +51,7 @@ type Credential = v.InferOutput<typeof answerSchema>["status"];
  */
 export class ExecPlugin implements Authenticator {
   readonly #exec: v.InferOutput<typeof execSchema>;
+  readonly #cluster: () => PluginCluster;
   readonly #timeoutMs: number;
   #credential: Credential | undefined;
 
@@ -40,10 +59,11 @@ export class ExecPlugin implements Authenticator {
    * @param exec of a kubeconfig's user
    * @throws Error that names the field
    */
-  constructor(exec: unknown, timeoutMs = PLUGIN_MS) {
+  constructor(exec: unknown, { cluster, timeoutMs = PLUGIN_MS }: PluginOptions) {
     const checked = v.safeParse(execSchema, exec);
     if (!checked.success) throw new Error(`exec.${v.getDotPath(checked.issues[0])} is missing or malformed`);
     this.#exec = checked.output;
+    this.#cluster = cluster;
     this.#timeoutMs = timeoutMs;
   }
 
@@ -68,8 +88,9 @@ export class ExecPlugin implements Authenticator {
   }
 
   async #run(): Promise<Credential> {
-    const { apiVersion, command, args, env } = this.#exec;
-    const info = { apiVersion, kind: "ExecCredential", spec: { interactive: false } };
+    const { apiVersion, command, args, env, provideClusterInfo } = this.#exec;
+    const spec = { ...(provideClusterInfo && { cluster: this.#cluster() }), interactive: false };
+    const info = { apiVersion, kind: "ExecCredential", spec };
     const child = Bun.spawn([command, ...(args ?? [])], {
       env: {
         ...process.env,

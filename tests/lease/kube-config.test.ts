@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, test } from "bun:test";
-import { chmodSync, existsSync, readFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { UsageError } from "../../src/base/errors.ts";
 import { findKubeConfig, type KubeConfigOptions } from "../../src/lease/kube-config.ts";
@@ -249,6 +249,61 @@ describe("an exec plugin", () => {
     expect(runs()).toBe(2);
   });
 
+  test("is told of the cluster, the authority's certificate and what is there for plugins, if it asks for that", async () => {
+    const command = folder.at("telling-plugin");
+    const answer = `{"kind":"ExecCredential","status":{"token":"${SECRET}"}}`;
+    await Bun.write(command, `#!/bin/sh\nprintf %s "$KUBERNETES_EXEC_INFO" >${folder.at("told")}\necho '${answer}'\n`);
+    chmodSync(command, 0o755);
+    const told = async (exec: object, cluster: object, options: Partial<KubeConfigOptions> = {}) => {
+      const user = { exec: { apiVersion: "client.authentication.k8s.io/v1", command, ...exec } };
+      await accessOf({ kubeconfigFile: await write(kubeconfig({ user, cluster })), ...options });
+      return JSON.parse(readFileSync(folder.at("told"), "utf8"));
+    };
+    const audience = { audience: "pods", deep: { list: [1] } };
+    const extensions = [
+      { name: "other", extension: 1 },
+      { name: "client.authentication.k8s.io/exec", extension: audience },
+    ];
+    const rest = { "tls-server-name": "kubernetes", "proxy-url": "http://192.0.2.7:3128" };
+    const ask = { provideClusterInfo: true };
+    expect(await told({}, { extensions })).toEqual({
+      kind: "ExecCredential",
+      apiVersion: "client.authentication.k8s.io/v1",
+      spec: { interactive: false },
+    });
+    expect((await told(ask, { extensions, ...rest })).spec).toEqual({
+      interactive: false,
+      cluster: {
+        server: "https://198.51.100.7:6443",
+        ...rest,
+        "certificate-authority-data": Buffer.from("an authority").toString("base64"),
+        config: audience,
+      },
+    });
+    const data = { "certificate-authority": null, "certificate-authority-data": "YQ==" };
+    expect((await told(ask, data, { apiUrl: "https://198.51.100.8" })).spec.cluster).toEqual({
+      server: "https://198.51.100.8",
+      "certificate-authority-data": "YQ==",
+    });
+  });
+
+  test("with a slash in its command is looked for beside the kubeconfig, else in PATH", async () => {
+    mkdirSync(folder.at("plugins"));
+    const script = `#!/bin/sh\necho '{"kind":"ExecCredential","status":{"token":"'$1'"}}'\n`;
+    for (const path of ["plugins/relative-plugin", "beside-plugin"]) {
+      await Bun.write(folder.at(path), script);
+      chmodSync(folder.at(path), 0o755);
+    }
+    const tokenBy = async (command: string, args: string[]) => {
+      const kubeconfigFile = await write(kubeconfig({ user: { exec: { command, args } } }));
+      return (await accessOf({ kubeconfigFile })).headers["Authorization"];
+    };
+    expect(await tokenBy("plugins/relative-plugin", ["one"])).toBe("Bearer one");
+    expect(await tokenBy("./beside-plugin", ["two"])).toBe("Bearer two");
+    expect(await tokenBy("sh", [folder.at("beside-plugin"), "three"])).toBe("Bearer three");
+    await expect(tokenBy("beside-plugin", [])).rejects.toThrow("no credentials from exec plugin beside-plugin for");
+  });
+
   test("gives a client certificate", async () => {
     const credentials = await plugin(answer({ clientCertificateData: "a certificate", clientKeyData: "a key" }));
     expect((await credentials.current()).tls).toMatchObject({ cert: "a certificate", key: "a key" });
@@ -281,9 +336,10 @@ describe("an exec plugin", () => {
     const command = await write(`#!/bin/sh\necho $$ >${pid}\nexec sleep 600\n`);
     chmodSync(command, 0o755);
     const user = { name: "u" };
-    await expect(new ExecPlugin({ command }, 500).applyAuthentication(user, {})).rejects.toThrow(
-      "no answer within 0.5 s",
-    );
+    const cluster = () => ({ server: "https://198.51.100.7:6443" });
+    await expect(
+      new ExecPlugin({ command }, { cluster, timeoutMs: 500 }).applyAuthentication(user, {}),
+    ).rejects.toThrow("no answer within 0.5 s");
     const process = `/proc/${readFileSync(pid, "utf8").trim()}`;
     await eventually(() => !existsSync(process), { within: 5_000, what: "the plugin is gone" });
   });
