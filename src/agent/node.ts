@@ -5,10 +5,10 @@ import type { AgentFlags } from "../config/flags.ts";
 import { formatListenAddress } from "../config/listen-address.ts";
 import type { NetworkConfig } from "../config/network.ts";
 import { type Plan, type PlanInput, plan } from "../desired/plan.ts";
-import { mtuWarning } from "../desired/vxlan.ts";
+import { mtuProblem, mtuWarning } from "../desired/vxlan.ts";
 import { KernelReconciler } from "../kernel/reconciler.ts";
 import type { LeaseSource } from "../lease/source.ts";
-import { mapFamilies } from "../net/family.ts";
+import { familiesOf, mapFamilies } from "../net/family.ts";
 import type { AgentControl } from "../status/control.ts";
 import type { EventLog } from "../status/event-log.ts";
 import type { Facts, Finding } from "../status/facts.ts";
@@ -241,6 +241,12 @@ export class Node implements AgentControl {
     this.#totals.add(accepted.snapshot, report);
     if (this.#planned !== undefined) this.#options.onProgrammed(this.#planned);
     if (desired.devices.length === 0) return;
+    const small = mtuProblem(familiesOf(network.ranges), external);
+    if (small !== undefined) {
+      // With such an MTU no pod could be attached; a file from before, which those that run have got, stays.
+      problems.push({ condition: "interface", message: small });
+      return;
+    }
     try {
       const { flags } = this.#options;
       if (this.#subnetFile.ensure(network, own, desired, flags.ipMasq))

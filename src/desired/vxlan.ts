@@ -1,5 +1,6 @@
 import { LayeredMap } from "../base/layered-map.ts";
 import type { ExternalInterface } from "../config/interface.ts";
+import { UNDERLAY_MTU_MIN } from "../config/net-conf-schema.ts";
 import type { NetworkConfig, VxlanOptions } from "../config/network.ts";
 import { leaseChanges } from "../lease/changes.ts";
 import { clashWith } from "../lease/conflicts.ts";
@@ -35,6 +36,17 @@ export function mtuWarning({ mtu }: Pick<VxlanOptions, "mtu">, { name, mtu: most
   return (
     `Backend.MTU is ${mtu}, but ${name}, which carries the packets, has ${most}, and that counts: raise the MTU of ${name}, ` +
     "or lower Backend.MTU"
+  );
+}
+
+/** Says where packets of a family can't be carried at all; undefined where they can. Pure. */
+export function mtuProblem(families: readonly Family[], { name, mtu }: ExternalInterface): string | undefined {
+  const family = families.find((each) => mtu < UNDERLAY_MTU_MIN[each]);
+  if (family === undefined) return undefined;
+  const least = UNDERLAY_MTU_MIN[family];
+  return (
+    `${name} has an MTU of ${mtu}, and pods with IPv${family} need ${least} there (${least - OVERHEAD[family]} inside VXLAN): ` +
+    `raise the MTU of ${name}, or turn IPv${family} off in the network's configuration (EnableIPv${family})`
   );
 }
 
