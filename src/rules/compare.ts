@@ -3,6 +3,7 @@ export type Deviation =
   | "chain missing"
   | "chain altered"
   | "chain foreign"
+  | "object foreign"
   | "rule missing"
   | "rule altered"
   | "rule duplicated"

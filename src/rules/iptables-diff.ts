@@ -57,15 +57,16 @@ function keepPart(place: IptablesPlace, rules: readonly string[], actual: Iptabl
   // several away, which is the one that acted: the last may stand behind a rule that rejects. So all go, and one comes
   // back at the first one's place.
   const surplus = right.length > 1 ? actual.jumps : wrong;
-  const first = isRight.indexOf(true);
+  // One that was altered stood where ours has to be.
+  const first = Math.max(0, isRight.indexOf(true));
   const number = (actual.numbers?.[first] ?? 1) - first;
   return {
     lines: [
       // To name a chain makes it, or empties it.
       ...(deviates(chain) ? [declare(place), ...rules.map((rule) => `-A ${place.chain} ${rule}`)] : []),
       ...surplus.map((spec) => `-D ${place.hook} ${spec}`),
-      ...(right.length === 0 ? [`-A ${place.hook} ${jump}`] : []),
-      ...(right.length > 1 ? [`-I ${place.hook} ${number} ${jump}`] : []),
+      ...(actual.jumps.length === 0 ? [`-A ${place.hook} ${jump}`] : []),
+      ...(surplus.length > 0 && right.length !== 1 ? [`-I ${place.hook} ${number} ${jump}`] : []),
     ],
     deviations: sumDeviations([chain, jumps]),
   };

@@ -84,7 +84,7 @@ export interface IptablesActual {
   readonly rules: readonly string[] | undefined;
   /** the rules of the built-in chain that go to ours, in their order */
   readonly jumps: readonly string[];
-  /** the numbers, from 1, that these have in the built-in chain; only of several */
+  /** the numbers, from 1, that these have in the built-in chain; only of several, and of one that is not as it should be */
   readonly numbers?: readonly number[];
 }
 
@@ -109,7 +109,9 @@ export function parseListing(text: string, place: IptablesPlace): IptablesActual
     const hooked = specBehind(`-A ${place.hook}`, line);
     if (hooked !== undefined && targetOf(hooked) === place.chain) jumps.push(hooked);
   }
-  return jumps.length < 2 ? { rules, jumps } : { rules, jumps, numbers: jumpNumbers(text, place) };
+  const wanted = canonicalSpec(jumpSpec(place));
+  const isRight = jumps.length === 0 || (jumps.length === 1 && canonicalSpec(jumps[0] ?? "") === wanted);
+  return isRight ? { rules, jumps } : { rules, jumps, numbers: jumpNumbers(text, place) };
 }
 
 function jumpNumbers(text: string, place: IptablesPlace): number[] {

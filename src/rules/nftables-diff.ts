@@ -62,9 +62,11 @@ function diffFamily(
   });
   const names = parts.map((part) => CHAINS[part].name);
   const foreign = [...(kept?.chains.keys() ?? [])].filter((name) => !names.includes(name));
+  const objects = kept?.objects ?? [];
   const deviations = sumDeviations([
     ...changes.map((change) => change.deviations),
     foreign.length > 0 ? { "chain foreign": foreign.length } : {},
+    objects.length > 0 ? { "object foreign": objects.length } : {},
   ]);
   const comment = options.comments ? ` { comment "rules for ${TABLES[family].name}" ; }` : "";
   return {
@@ -72,8 +74,9 @@ function diffFamily(
       ...(actual?.flags ? [`delete table ${table}`] : []),
       ...(kept === undefined ? [`add table ${table}${comment}`] : []),
       ...changes.flatMap((change) => change.commands),
-      // All are emptied first, as a rule of one may name another.
+      // All are emptied first, as a rule of one may name another, or a set; and a map may lead to a chain.
       ...foreign.map((name) => `flush chain ${table} ${name}`),
+      ...objects.map(({ kind, name }) => `delete ${kind} ${table} ${name}`),
       ...foreign.map((name) => `delete chain ${table} ${name}`),
     ],
     deviations,

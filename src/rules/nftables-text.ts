@@ -60,6 +60,8 @@ export interface NftablesActual {
   /** such as `dormant`, which turns the table off */
   readonly flags: boolean;
   readonly chains: ReadonlyMap<string, { readonly properties: string; readonly rules: readonly string[] }>;
+  /** sets, counters and the like, of which we have none: what nft calls each, such as `set` and `ct helper`, and its name */
+  readonly objects: readonly { readonly kind: string; readonly name: string }[];
 }
 
 const Listing = v.object({ nftables: v.array(v.record(v.string(), v.unknown())) });
@@ -71,6 +73,7 @@ const Chain = v.object({
   prio: v.optional(v.union([v.number(), v.string()])),
   policy: v.optional(v.string()),
 });
+const Named = v.object({ name: v.string() });
 const RuleEntry = v.object({ chain: v.string(), comment: v.optional(v.string()), expr: v.array(v.unknown()) });
 
 /**
@@ -82,9 +85,13 @@ export function parseTable(json: string): NftablesActual {
   const result = v.safeParse(Listing, JSON.parse(json));
   if (!result.success) throw new Error("libnftables printed something else than a list of objects");
   const chains = new Map<string, { properties: string; rules: string[] }>();
+  const objects: NftablesActual["objects"][number][] = [];
   let flags = false;
   for (const entry of result.output.nftables) {
-    const { table, chain, rule } = entry;
+    const { metainfo: _metainfo, table, chain, rule, ...others } = entry;
+    for (const [kind, object] of Object.entries(others)) {
+      if (v.is(Named, object)) objects.push({ kind, name: object.name });
+    }
     if (table !== undefined) flags = v.parse(Table, table).flags !== undefined;
     if (chain !== undefined) {
       const { name, type, hook, prio, policy } = v.parse(Chain, chain);
@@ -97,7 +104,7 @@ export function parseTable(json: string): NftablesActual {
       chains.get(name)?.rules.push(comment === undefined ? text : `${text} comment ${JSON.stringify(comment)}`);
     }
   }
-  return { flags, chains };
+  return { flags, chains, objects };
 }
 
 const Payload = v.object({ protocol: v.picklist(["ip", "ip6"]), field: v.picklist(["saddr", "daddr"]) });

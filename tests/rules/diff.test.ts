@@ -126,6 +126,19 @@ describe("iptables", () => {
     expect(after.get("filter FORWARD")).toEqual(["-j OTHER", "-j DOCKER-USER", jump, "-j REJECT"]);
   });
 
+  test("a jump that somebody altered comes back to its place", () => {
+    const right = restore(BARE, diffIptables(rulesOf({}), readWorld(BARE))?.input ?? "");
+    right.get("filter FORWARD")?.unshift("-j OTHER");
+    right.get("filter FORWARD")?.push("-j REJECT");
+    const before = new Map([...right].map(([name, rules]) => [name, [...rules]]));
+    for (const rules of before.values()) {
+      for (const [at, rule] of rules.entries()) if (/ -j FLANNEL-/.test(rule)) rules[at] = `-o eth0 ${rule}`;
+    }
+    const change = diffIptables(rulesOf({}), readWorld(before));
+    expect(change?.deviations).toEqual({ "jump altered": 2 });
+    expect(restore(before, change?.input ?? "")).toEqual(right);
+  });
+
   test("rules of another network are replaced, and removed when none are wanted", () => {
     const old = restore(BARE, diffIptables(rulesOf({}), readWorld(BARE))?.input ?? "");
     const other = sampleRules({ subnets: { 4: prefix("10.244.9.0/24") } })[4];
@@ -147,6 +160,7 @@ const anyTable = fc.record({
   flags: anyFlags,
   off: fc.boolean(),
   edits: fc.array(anyNftEdit, { maxLength: 5 }),
+  sets: fc.uniqueArray(fc.constantFrom("mine", "yours")),
   gone: fc.array(fc.constantFrom("postrtg", "forward"), { maxLength: 1 }),
   hooked: fc.option(
     fc.constantFrom(
@@ -179,12 +193,13 @@ describe("nftables", () => {
           for (const name of given.gone) chains.delete(name);
           const forward = chains.get("forward");
           if (forward && given.hooked) chains.set("forward", { ...forward, properties: given.hooked });
-          actual = { flags: given.off, chains };
+          actual = { flags: given.off, chains, objects: given.sets.map((name) => ({ kind: "set", name })) };
         }
         const wanted = { 4: rulesOf(flags) };
         const change = diffNftables(wanted, actual ? { 4: actual } : {}, options);
         const after = runNft(actual, table, change?.commands ?? "");
         expect(diffNftables(wanted, after ? { 4: after } : {}, options)).toBeUndefined();
+        expect(after?.objects ?? []).toEqual([]);
         expect([...(after?.chains.keys() ?? [])].sort()).toEqual([
           ...(flags.forward ? ["forward"] : []),
           ...(flags.masquerade ? ["postrtg"] : []),
@@ -197,7 +212,7 @@ describe("nftables", () => {
     const chain = { properties: chainText(CHAINS.forward).replace("priority 0", "priority 10"), rules: ["accept"] };
     const change = diffNftables(
       { 4: rulesOf({ masquerade: false }) },
-      { 4: { flags: false, chains: new Map([["forward", chain]]) } },
+      { 4: { flags: false, chains: new Map([["forward", chain]]), objects: [] } },
       { comments: false },
     );
     expect(change?.commands.split("\n").slice(0, 3)).toEqual([

@@ -65,11 +65,17 @@ export function runNft(
 ): NftablesActual | undefined {
   let actual = before && copyOf(before);
   for (const line of commands.split("\n").filter(Boolean)) {
-    const match = /^(add|flush|delete) (table|chain|rule) (\S+ \S+) ?(\S*) ?(.*)$/.exec(line);
+    const match = /^(add|flush|delete) (table|chain|rule|set) (\S+ \S+) ?(\S*) ?(.*)$/.exec(line);
     const [, verb, what, where, name = "", rest = ""] = match ?? [];
     if (where !== table) continue;
     if (what === "table") {
-      actual = verb === "delete" ? undefined : (actual ?? { flags: false, chains: new Map() });
+      actual = verb === "delete" ? undefined : (actual ?? { flags: false, chains: new Map(), objects: [] });
+      continue;
+    }
+    if (what === "set" && actual !== undefined) {
+      const left = actual.objects.filter((object) => object.name !== name);
+      if (verb !== "delete" || left.length === actual.objects.length) throw new Error(`no set: ${line}`);
+      actual = { ...actual, objects: left };
       continue;
     }
     const chains = actual?.chains;
@@ -95,6 +101,10 @@ export function runNft(
 
 type Chains = Map<string, { properties: string; rules: string[] }>;
 
-function copyOf({ flags, chains }: NftablesActual): { flags: boolean; chains: Chains } {
-  return { flags, chains: new Map([...chains].map(([name, chain]) => [name, { ...chain, rules: [...chain.rules] }])) };
+function copyOf({ flags, chains, objects }: NftablesActual): Omit<NftablesActual, "chains"> & { chains: Chains } {
+  return {
+    flags,
+    objects,
+    chains: new Map([...chains].map(([name, chain]) => [name, { ...chain, rules: [...chain.rules] }])),
+  };
 }

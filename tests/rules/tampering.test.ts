@@ -95,6 +95,16 @@ const tamperings: readonly Tampering[] = [
     nft: "nft add chain $t mine { type filter hook input priority 0 \\; }",
     found: ["chain foreign"],
   },
+  {
+    what: "a set of somebody else in our table, and a rule that uses it",
+    nft: "nft add set $t mine { type inet_service \\; } \\; add element $t mine { 80 } \\; insert rule $t forward tcp dport @mine drop",
+    found: ["object foreign", "rule foreign"],
+  },
+  {
+    what: "a map to a chain and a counter of somebody else in our table",
+    nft: "nft add chain $t web \\; add counter $t seen \\; add map $t ports { type inet_service : verdict \\; } \\; add element $t ports { 80 : jump web } \\; add rule $t forward counter name seen tcp dport vmap @ports",
+    found: ["object foreign", "chain foreign"],
+  },
   { what: "the table turned off", nft: "nft add table $t { flags dormant \\; }", found: ["chain missing"] },
   {
     what: "a firewall that loads its own rules in place of all",
@@ -194,6 +204,24 @@ describeInNamespaces("whatever somebody does to the rules is found and mended", 
       "FLANNEL-FWD",
       "REJECT",
     ]);
+    await on.sh(`${ipt} -D FORWARD -p tcp -j ACCEPT; ${ipt} -D FORWARD -p icmp -j REJECT`);
+  });
+
+  test.each(["nft", "legacy"] as const)("%s: a jump that is altered comes back to its place", async (means) => {
+    const { on, keeper } = hosts.get(means) ?? expect.unreachable();
+    const ipt = `iptables-${means}`;
+    const before = keeper.facts().repaired["jump altered"] ?? 0;
+    await on.sh(`${ipt} -I FORWARD -p tcp -j ACCEPT; ${ipt} -A FORWARD -p icmp -j REJECT`);
+    const forward = async () =>
+      (await on.saved(means, 4, "filter")).filter((line) => line.startsWith("-A FORWARD")).join("\n");
+    const right = await forward();
+    const number = right.split("\n").findIndex((line) => line.includes("FLANNEL-FWD")) + 1;
+    await on.sh(`${ipt} -R FORWARD ${number} -i eth7 -m comment --comment "flanneld forward" -j FLANNEL-FWD`);
+    await eventually(() => (keeper.facts().repaired["jump altered"] ?? 0) > before, {
+      within: MENDED_MS + LOOK_MS,
+      what: "the altered jump is counted",
+    });
+    expect(await forward()).toBe(right);
     await on.sh(`${ipt} -D FORWARD -p tcp -j ACCEPT; ${ipt} -D FORWARD -p icmp -j REJECT`);
   });
 

@@ -6,6 +6,7 @@ const NONE: Readonly<Record<Deviation, 0>> = {
   "chain missing": 0,
   "chain altered": 0,
   "chain foreign": 0,
+  "object foreign": 0,
   "rule missing": 0,
   "rule altered": 0,
   "rule duplicated": 0,
