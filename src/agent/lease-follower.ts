@@ -46,7 +46,7 @@ export class LeaseFollower {
   #watching: Promise<void> | undefined;
   /** the last snapshot, and the last one that counts */
   #latest: Snapshot | undefined;
-  #accepted: AcceptedSnapshot | undefined;
+  #snapshot: Snapshot | undefined;
 
   constructor(options: LeaseFollowerOptions) {
     this.#options = options;
@@ -62,7 +62,7 @@ export class LeaseFollower {
 
   /** The last snapshot that counts; see `accept`. */
   get snapshot(): Snapshot | undefined {
-    return this.#accepted?.snapshot;
+    return this.#snapshot;
   }
 
   /** records that were rejected since the start */
@@ -96,7 +96,7 @@ export class LeaseFollower {
       return `this node's lease ${own.key} stays as it was: ${reason}`;
     const more = error === undefined || error.includes(reason) ? "" : `; ${error}`;
     const meanwhile =
-      this.#accepted && "; until that is mended, this node follows the others' leases, but removes nothing";
+      this.#snapshot && "; until that is mended, this node follows the others' leases, but removes nothing";
     return `this node's lease ${own.key} does not count as it is: ${reason}${more}${meanwhile ?? ""}`;
   }
 
@@ -108,12 +108,11 @@ export class LeaseFollower {
     const latest = this.#latest;
     if (latest === undefined) return undefined;
     this.#leaseEvents.look(latest, own.key);
-    if (latest === this.#accepted?.snapshot) return this.#accepted;
     const isOwn = ({ key }: { readonly key: string }) => key === own.key;
-    const hasOwn = latest.leases.some(isOwn);
-    if (hasOwn || (this.#accepted !== undefined && latest.rejected.some(isOwn)))
-      this.#accepted = { snapshot: latest, hasOwn };
-    return this.#accepted;
+    if (latest.leases.some(isOwn) || (this.#snapshot !== undefined && latest.rejected.some(isOwn)))
+      this.#snapshot = latest;
+    // Ours may have another key than when the snapshot was accepted.
+    return this.#snapshot && { snapshot: this.#snapshot, hasOwn: this.#snapshot.leases.some(isOwn) };
   }
 
   /** Resolves when nothing is read any more, for which the signal has to abort. */
