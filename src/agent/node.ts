@@ -153,6 +153,7 @@ export class Node implements AgentControl {
       rejections,
       ...(this.#planned === undefined ? {} : { desired: this.#planned.desired }),
       ...(actual === undefined ? {} : { actual }),
+      asDesired: this.#kernel?.asDesired ?? false,
       diff: () => this.#kernel?.pending() ?? [],
       problems: [...this.#readiness.problems, ...this.#presentProblems()],
       loop: this.#loop.facts(),

@@ -123,11 +123,17 @@ export class KernelReconciler implements Disposable {
     return deviceProblems(this.#wanted.desired, this.#mirror);
   }
 
+  /** Whether nothing was seen, since the kernel was brought to what is desired, that is not so. */
+  get asDesired(): boolean {
+    const settled = this.#settled;
+    return settled !== undefined && settled.desired === this.#wanted?.desired && settled.mirror === this.known;
+  }
+
   /** What a reconcile to what was desired last would do now, as far as the state is known. */
   pending(): Operation[] {
     const [wanted, mirror] = [this.#wanted, this.#mirror];
     if (wanted === undefined || mirror === undefined) return [];
-    if (this.#settled?.desired === wanted.desired && this.#settled.mirror === mirror) return [];
+    if (this.asDesired) return [];
     return new Comparison(wanted.desired, mirror, wanted.options).all();
   }
 

@@ -38,6 +38,8 @@ export interface Facts {
   readonly desired?: Desired;
   /** the kernel's state as known; undefined while it is to be read again */
   readonly actual?: Actual;
+  /** whether the kernel is known to be as desired, down to each entry, so that nobody has to look at them */
+  readonly asDesired: boolean;
   /** What a reconcile would do now; nothing while the kernel is as desired. Worked out when it is called. */
   diff(): readonly Operation[];
   /** what keeps the agent from going on, by part; in the order in which the parts follow each other */

@@ -3,7 +3,7 @@ import { accepts } from "hono/accepts";
 import { compress } from "hono/compress";
 import type { Facts } from "./facts.ts";
 import { readiness } from "./readiness.ts";
-import { orderPeers, PeerLook } from "./views/peer-status.ts";
+import { countPeers, orderPeers, PeerLook } from "./views/peer-status.ts";
 
 /** Serves `/metrics`. Nothing of it is loaded before somebody asks for them. */
 export function addMetrics<E extends Env>(app: Hono<E>, facts: () => Facts): void {
@@ -22,14 +22,15 @@ async function scrape(context: Context, facts: Facts) {
     import("./metrics/process-figures.ts"),
   ]);
   const format = accepts(context, { header: "Accept", supports: [TEXT, OPEN_METRICS], default: TEXT });
-  const metrics = facts.flags["peerMetrics"] === true ? { ...METRICS, ...EACH_PEER_METRICS } : METRICS;
   const look = new PeerLook(facts);
-  const { peers } = await orderPeers(look);
+  const each = facts.flags["peerMetrics"] === true;
   const input = {
     facts,
     readiness: readiness(facts),
-    peers: peers.map((peer) => look.at(peer)),
+    counts: await countPeers(look),
+    peers: each ? (await orderPeers(look)).peers.map((peer) => look.at(peer)) : [],
     figures: processFigures(),
   };
+  const metrics = each ? { ...METRICS, ...EACH_PEER_METRICS } : METRICS;
   return expose(metrics, input, format === OPEN_METRICS ? OPEN_METRICS : TEXT);
 }

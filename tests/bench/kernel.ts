@@ -5,7 +5,7 @@ import type { KernelEvent } from "../../src/kernel/state.ts";
 import { openStore, type TestAgent } from "../support/agent.ts";
 import { Overlay } from "../support/overlay.ts";
 import { eventually } from "../support/wait.ts";
-import { memoryOf, percentile, round, say, watchKernel } from "./measure.ts";
+import { cpuSeconds, memoryOf, percentile, round, say, watchKernel } from "./measure.ts";
 import { FIRST_PEER, makePeer, makePeers, type Peer, putPeers } from "./peers.ts";
 
 const CHANGES = 200;
@@ -143,16 +143,13 @@ async function repair(node: Bench, command: string[], entries: number): Promise<
   return round(performance.now() - started);
 }
 
-/** CPU time used so far, in seconds: fields 14 and 15 of proc_pid_stat(5), in ticks of 10 ms. */
-async function cpuSeconds({ agent }: Bench): Promise<number> {
-  const fields = (await Bun.file(`/proc/${agent.pid}/stat`).text()).split(") ")[1]?.split(" ") ?? [];
-  return (Number(fields[11]) + Number(fields[12])) / 100;
-}
-
 async function idle(node: Bench): Promise<object> {
-  const before = await cpuSeconds(node);
+  const before = await cpuSeconds(node.agent.pid);
   await sleep(IDLE_SECONDS * 1000);
-  return { seconds: IDLE_SECONDS, percentOfACore: round((((await cpuSeconds(node)) - before) / IDLE_SECONDS) * 100) };
+  return {
+    seconds: IDLE_SECONDS,
+    percentOfACore: round((((await cpuSeconds(node.agent.pid)) - before) / IDLE_SECONDS) * 100),
+  };
 }
 
 /** The agent with thousands of peers in a network namespace, beside iproute2 doing the same there. */

@@ -27,3 +27,9 @@ export async function memoryOf(pid: number): Promise<{ residentMB: number; peakM
   const megabytes = (key: string): number => round(Number(new RegExp(`${key}:\\s+(\\d+) kB`).exec(status)?.[1]) / 1024);
   return { residentMB: megabytes("VmRSS"), peakMB: megabytes("VmHWM") };
 }
+
+/** CPU time that a process has used so far, in seconds: fields 14 and 15 of proc_pid_stat(5), in ticks of 10 ms. */
+export async function cpuSeconds(pid: number): Promise<number> {
+  const fields = (await Bun.file(`/proc/${pid}/stat`).text()).split(") ")[1]?.split(" ") ?? [];
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}

@@ -5,6 +5,7 @@ import { benchCni } from "./cni.ts";
 import { benchEtcd } from "./etcd.ts";
 import { benchKernel } from "./kernel.ts";
 import { benchKubernetes } from "./kube.ts";
+import { benchObserve } from "./observe.ts";
 import { benchRules } from "./rules.ts";
 import { benchStartup } from "./startup.ts";
 
@@ -17,6 +18,7 @@ const PARTS: Readonly<Record<string, (folder: string) => Promise<object>>> = {
   cni: benchCni,
   rules: benchRules,
   api: benchApi,
+  observe: benchObserve,
 };
 
 async function main(names: readonly string[]): Promise<number> {

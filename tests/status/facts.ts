@@ -46,6 +46,7 @@ export function facts(changes: Partial<Facts> = {}): Facts {
       errors: [],
       warnings: [],
     },
+    asDesired: false,
     diff: () => [],
     logLevel: "info",
     events: new EventLog(),

@@ -1,12 +1,13 @@
 import { PeerState, Verdict } from "../../api/peers.ts";
+import { familiesOf } from "../../net/family.ts";
 import type { PathTotals } from "../../probe/totals.ts";
 import type { Facts } from "../facts.ts";
 import { counters, gauge, gauges, histograms, type Sample, type Scrape, seconds } from "./spec.ts";
 
 /** The peers all together; `each-peer.ts` has them one by one. */
 export const PEER_METRICS = {
-  tartan_peers: gauges("Other nodes by how this one sees them, as in /debug/peers.", ["state"], ({ peers }) =>
-    PeerState.options.map((state): Sample => [[state], peers.filter((peer) => peer.state === state).length]),
+  tartan_peers: gauges("Other nodes by how this one sees them, as in /debug/peers.", ["state"], ({ counts }) =>
+    PeerState.options.map((state): Sample => [[state], counts.states[state]]),
   ),
   tartan_probe_peers: gauges("Other nodes by what the probes say of them.", ["family", "verdict"], byVerdict),
   tartan_probe_interval_seconds: gauge("Between two rounds of probes; there is none while they are off.", ({ facts }) =>
@@ -23,19 +24,10 @@ export const PEER_METRICS = {
   ),
 };
 
-function byVerdict({ facts, peers }: Scrape): Sample[] {
+function byVerdict({ facts, counts }: Scrape): Sample[] {
   if (facts.probes === undefined) return [];
-  const counts = new Map<string, Map<Verdict, number>>();
-  for (const { family } of facts.desired?.devices ?? [])
-    counts.set(`ipv${family}`, new Map(Verdict.options.map((verdict) => [verdict, 0])));
-  for (const { families } of peers) {
-    for (const { family, verdict } of families) {
-      const ofFamily = counts.get(`ipv${family}`);
-      if (verdict !== undefined) ofFamily?.set(verdict, (ofFamily.get(verdict) ?? 0) + 1);
-    }
-  }
-  return [...counts].flatMap(([family, ofFamily]) =>
-    [...ofFamily].map(([verdict, count]): Sample => [[family, verdict], count]),
+  return familiesOf(counts.verdicts).flatMap((family) =>
+    Verdict.options.map((verdict): Sample => [[`ipv${family}`, verdict], counts.verdicts[family]?.[verdict] ?? 0]),
   );
 }
 

@@ -1,6 +1,6 @@
 import type { PeerState, Verdict } from "../../api/peers.ts";
 import type { HistogramFacts } from "../../base/histogram.ts";
-import type { Family } from "../../net/family.ts";
+import type { Family, PerFamily } from "../../net/family.ts";
 import type { Facts } from "../facts.ts";
 import type { Readiness } from "../readiness.ts";
 import type { ProcessFigures } from "./process-figures.ts";
@@ -9,6 +9,12 @@ import type { ProcessFigures } from "./process-figures.ts";
 export interface Scrape {
   readonly facts: Facts;
   readonly readiness: Readiness;
+  readonly counts: {
+    readonly states: Readonly<Record<PeerState, number>>;
+    /** in each family in which there is a device; of those that are probed */
+    readonly verdicts: PerFamily<Readonly<Record<Verdict, number>>>;
+  };
+  /** each of them; none unless their own series are asked for */
   readonly peers: readonly PeerSeen[];
   readonly figures: ProcessFigures;
 }

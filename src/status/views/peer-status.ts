@@ -2,7 +2,7 @@ import { PeerState, type Verdict } from "../../api/peers.ts";
 import type { DesiredDevice } from "../../desired/desired.ts";
 import { Comparison } from "../../kernel/diff.ts";
 import type { Lease, RejectedLease } from "../../lease/lease.ts";
-import { FAMILIES, type Family, type PerFamily } from "../../net/family.ts";
+import { FAMILIES, type Family, mapFamilies, type PerFamily } from "../../net/family.ts";
 import { formatPrefix, type Prefix } from "../../net/prefix.ts";
 import type { Facts } from "../facts.ts";
 import { breathe } from "../slices.ts";
@@ -57,6 +57,9 @@ const RANK: Readonly<Record<PeerState, number>> = {
   up: 5,
 };
 
+/** While the kernel is as desired. */
+const ALL_THERE: EntriesThere = { route: true, neighbour: true, forwarding: true };
+
 /** Peers that are looked at in one go. */
 const AT_ONCE = 1000;
 
@@ -65,6 +68,28 @@ export interface PeerOrder {
   /** the worst first, then by name: the leases, and the records of nodes that have no other */
   readonly peers: readonly (Lease | RejectedLease)[];
   readonly counts: Readonly<Record<PeerState, number>>;
+}
+
+/** All peers in numbers. */
+export interface PeerCounts {
+  readonly states: Record<PeerState, number>;
+  /** in each family that has a device; of those that are probed */
+  readonly verdicts: PerFamily<Record<Verdict, number>>;
+}
+
+/** Looks at every other node, in slices, and keeps nothing of it: this is asked every few seconds as long as the agent runs. */
+export async function countPeers(look: PeerLook): Promise<PeerCounts> {
+  const { states, verdicts }: PeerCounts = {
+    states: { down: 0, notProgrammed: 0, leftOut: 0, degraded: 0, unknown: 0, up: 0 },
+    verdicts: look.noVerdicts(),
+  };
+  let looked = 0;
+  for (const lease of look.leases()) {
+    states[look.stateOf(lease, verdicts)]++;
+    if (++looked % AT_ONCE === 0) await breathe();
+  }
+  states.leftOut += look.rejected().length;
+  return { states, verdicts };
 }
 
 /** Looks at every other node, in slices. */
@@ -95,15 +120,16 @@ function compare(a: string, b: string): number {
 export class PeerLook {
   readonly #facts: Facts;
   readonly #families: readonly Family[];
+  /** undefined where there is nothing to compare with, or no need to */
   readonly #comparison: Comparison | undefined;
   readonly #devices: PerFamily<DesiredDevice> = {};
   readonly #skipped: ReadonlyMap<string, string>;
 
   constructor(facts: Facts, families: readonly Family[] = FAMILIES) {
-    const { desired, actual } = facts;
+    const { desired, actual, asDesired } = facts;
     this.#facts = facts;
     this.#families = families;
-    this.#comparison = desired && actual && new Comparison(desired, actual, { prune: false });
+    if (desired && actual && !asDesired) this.#comparison = new Comparison(desired, actual, { prune: false });
     for (const device of desired?.devices ?? []) this.#devices[device.family] = device;
     this.#skipped = new Map(desired?.skipped.map(({ key, reason }) => [key, reason]));
   }
@@ -125,14 +151,23 @@ export class PeerLook {
     return snapshot.rejected.filter(({ key }) => !used.has(key));
   }
 
-  /** As `at`, the state alone. */
-  stateOf(lease: Lease): PeerState {
+  /** Nothing counted yet. */
+  noVerdicts(): PeerCounts["verdicts"] {
+    const none = { unknown: 0, reachable: 0, lossy: 0, mtuTooSmall: 0, overlayBlocked: 0, unreachable: 0 };
+    return mapFamilies(this.#devices, () => ({ ...none }));
+  }
+
+  /** As `at`, the state alone. @param verdicts in which the peer's own are counted */
+  stateOf(lease: Lease, verdicts: PeerCounts["verdicts"] = {}): PeerState {
     let worst: PeerState | undefined;
     for (const family of this.#families) {
       const subnet = lease.subnets[family];
       const device = subnet && this.#deviceFor(lease, family, subnet);
       if (subnet === undefined || device === undefined) continue;
-      const state = this.#stateIn(lease, family, subnet, device);
+      const verdict = this.#facts.probes?.verdict(lease.key, family);
+      const counted = verdicts[family];
+      if (verdict !== undefined && counted !== undefined) counted[verdict]++;
+      const state = this.#stateIn(lease, family, subnet, device, verdict);
       if (worst === undefined || RANK[state] < RANK[worst]) worst = state;
     }
     if (worst !== undefined) return worst;
@@ -162,7 +197,13 @@ export class PeerLook {
     return mac !== undefined && device?.neighbours.get(address) === mac ? device : undefined;
   }
 
-  #stateIn(lease: Lease, family: Family, subnet: Prefix, device: DesiredDevice): PeerState {
+  #stateIn(
+    lease: Lease,
+    family: Family,
+    subnet: Prefix,
+    device: DesiredDevice,
+    verdict: Verdict | undefined,
+  ): PeerState {
     const comparison = this.#comparison;
     const mac = lease.vteps[family]?.mac;
     const isThere =
@@ -170,7 +211,7 @@ export class PeerLook {
       (comparison.hasRoute(formatPrefix(subnet)) &&
         comparison.hasNeighbour(device, subnet.address) &&
         (mac === undefined || comparison.hasForwarding(device, mac)));
-    return isThere ? BY_VERDICT[this.#facts.probes?.verdict(lease.key, family) ?? "unknown"] : "notProgrammed";
+    return isThere ? BY_VERDICT[verdict ?? "unknown"] : "notProgrammed";
   }
 
   #ofFamily(lease: Lease, family: Family, subnet: Prefix): FamilyStatus {
@@ -185,6 +226,7 @@ export class PeerLook {
       forwarding: comparison.hasForwarding(device, mac),
     };
     const verdict = this.#facts.probes?.verdict(lease.key, family);
-    return { family, subnet, state: this.#stateIn(lease, family, subnet, device), device, has, verdict };
+    const state = this.#stateIn(lease, family, subnet, device, verdict);
+    return { family, subnet, state, device, has: this.#facts.asDesired ? ALL_THERE : has, verdict };
   }
 }

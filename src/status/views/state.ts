@@ -7,13 +7,13 @@ import { configView, interfaceView } from "./config.ts";
 import { desiredDeviceView } from "./device.ts";
 import { applyView } from "./kernel.ts";
 import { leaseCounts, leaseView, rejectedView, sourceView } from "./leases.ts";
-import { orderPeers, PeerLook } from "./peer-status.ts";
+import { countPeers, PeerLook } from "./peer-status.ts";
 import { rulesView } from "./rules.ts";
 import { time } from "./values.ts";
 
 /** Everything in short: lists are counts here. */
 export async function stateView(facts: Facts): Promise<v.InferOutput<typeof State>> {
-  const { counts: peerCounts } = await orderPeers(new PeerLook(facts));
+  const { states: peerCounts } = await countPeers(new PeerLook(facts));
   const { own, desired, kernel, snapshot, cniConf } = facts;
   const { ready, reasons, warnings } = readiness(facts);
   return {
