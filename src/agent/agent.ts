@@ -3,9 +3,11 @@ import { configureLogs, logger } from "../base/log.ts";
 import { VERSION } from "../base/version.ts";
 import type { AgentFlags } from "../config/flags.ts";
 import { notifyServiceManager } from "../ffi/notify.ts";
+import type { DebugParts } from "../status/debug-routes.ts";
 import { EventLog } from "../status/event-log.ts";
+import { healthApp } from "../status/health.ts";
 import { type Listener, listen } from "../status/listen.ts";
-import { debugApp, healthApp } from "../status/server.ts";
+import type { Fetch } from "../status/unix-socket.ts";
 import { CniConfKeeper } from "./cni-conf-keeper.ts";
 import { Node } from "./node.ts";
 import { Prober } from "./prober.ts";
@@ -76,12 +78,11 @@ export async function runAgent(
   const stopping = new AbortController();
   const parts = { facts, stopping: stopping.signal };
   for (const address of flags.debugAddresses) {
-    listeners.push(listen(address, debugApp({ ...parts, address }).fetch, "--debug-addr"));
+    listeners.push(listen(address, debugFetch({ ...parts, address }), "--debug-addr"));
   }
   if (flags.debugSocket !== undefined) {
     const address = { kind: "unix", path: flags.debugSocket } as const;
-    const app = debugApp({ ...parts, address, control: node });
-    listeners.push(listen(address, app.fetch, "--debug-socket", "owner"));
+    listeners.push(listen(address, debugFetch({ ...parts, address, control: node }), "--debug-socket", "owner"));
   }
   node.start();
 
@@ -96,6 +97,15 @@ export async function runAgent(
   if (result === late) log.warn("something did not stop in {ms} ms, ending all the same", { ms: STOP_MS });
   source.close();
   return code;
+}
+
+/** The debug API; loaded when it is first asked for: on most nodes nobody ever does. */
+function debugFetch(parts: DebugParts): Fetch {
+  let app: Promise<{ readonly fetch: Fetch }> | undefined;
+  return async (request) => {
+    app ??= import("../status/server.ts").then(({ debugApp }) => debugApp(parts));
+    return (await app).fetch(request);
+  };
 }
 
 /** @returns a function that tells systemd of a state, each state once; does nothing without a service manager */

@@ -39,7 +39,9 @@ export class IcmpSocket implements Disposable {
   readonly #family: Family;
   readonly #source: Address;
   readonly #packet = new Uint8Array(PACKET_BYTES);
-  readonly #stamp = new BigInt64Array(2);
+  readonly #stamp = new Uint32Array(4);
+  /** of whom is written to */
+  readonly #to: Uint8Array;
   #open = true;
 
   /**
@@ -51,6 +53,7 @@ export class IcmpSocket implements Disposable {
     const { domain, protocol } = KINDS[family];
     this.#family = family;
     this.#source = source;
+    this.#to = socketAddress(family, source);
     this.#fd = openSocket(domain, c.SOCK_RAW | c.SOCK_CLOEXEC | c.SOCK_NONBLOCK, protocol);
     try {
       this.#filter(mark);
@@ -71,7 +74,8 @@ export class IcmpSocket implements Disposable {
 
   /** @param message a whole ICMP message; the kernel fills in the checksum of ICMPv6. @throws KernelError */
   send(message: Uint8Array, destination: Address): void {
-    const to = socketAddress(this.#family, destination);
+    const to = this.#to;
+    to.set(addressToBytes(destination), ADDRESS_AT[this.#family]);
     if (libc().sendto(this.#fd, message, message.length, c.MSG_DONTWAIT, to, to.length) < 0)
       throw new KernelError("send an echo request to", destination, errno());
   }
@@ -175,15 +179,18 @@ function attachFilter(fd: number, program: readonly Instruction[]): void {
   }
 }
 
+/** Where the address stands in struct sockaddr_in and sockaddr_in6. */
+const ADDRESS_AT: Readonly<Record<Family, number>> = { 4: 4, 6: 8 };
+
 /** struct sockaddr_in or sockaddr_in6 without a port. */
 function socketAddress(family: Family, address: Address): Uint8Array {
   const bytes = new Uint8Array(family === 4 ? 16 : 28);
   new DataView(bytes.buffer).setUint16(0, KINDS[family].domain, true);
-  bytes.set(addressToBytes(address), family === 4 ? 4 : 8);
+  bytes.set(addressToBytes(address), ADDRESS_AT[family]);
   return bytes;
 }
 
-const time = new BigInt64Array(2);
+const time = new Uint32Array(4);
 
 /** The clock by which the kernel stamps packets. @returns milliseconds since the epoch, with fractions */
 export function realTime(): number {
@@ -191,7 +198,7 @@ export function realTime(): number {
   return milliseconds(time);
 }
 
-/** @param timespec seconds and nanoseconds */
-function milliseconds(timespec: BigInt64Array): number {
-  return Number(timespec[0]) * 1000 + Number(timespec[1]) / 1_000_000;
+/** @param timespec seconds and nanoseconds of 64 bits each, by halves: big integers would be objects */
+function milliseconds([low = 0, high = 0, nanoseconds = 0]: Uint32Array): number {
+  return (high * 2 ** 32 + low) * 1000 + nanoseconds / 1_000_000;
 }

@@ -23,7 +23,8 @@ export class EchoCarrier implements Carrier, Disposable {
   /** by chance, so that nobody else's answers are taken for ours */
   readonly #mark: EchoMark = { identifier: chance() & 0xffff, cookie: chance() };
   readonly #sockets: Record<Way, PerFamily<Opened>> = { overlay: {}, underlay: {} };
-  readonly #message = new Uint8Array(64 * 1024);
+  /** by their length, of which there are two or three */
+  readonly #messages = new Map<number, Uint8Array>();
   #number = 0;
 
   /**
@@ -58,7 +59,7 @@ export class EchoCarrier implements Carrier, Disposable {
   send({ family, path, target, bytes }: Train): { number: number; at: number } {
     const number = this.#number;
     this.#number = (number + 1) >>> 0;
-    const message = this.#message.subarray(0, bytes);
+    const message = this.#message(bytes);
     writeRequest(message, family, this.#mark, number);
     const at = realTime();
     try {
@@ -67,6 +68,17 @@ export class EchoCarrier implements Carrier, Disposable {
       // No route, a packet filter, a device that is away: whatever it is, the peer can't be reached.
     }
     return { number, at };
+  }
+
+  #message(bytes: number): Uint8Array {
+    let message = this.#messages.get(bytes);
+    if (message === undefined) {
+      // After many changes of the MTU.
+      if (this.#messages.size > 8) this.#messages.clear();
+      message = new Uint8Array(bytes);
+      this.#messages.set(bytes, message);
+    }
+    return message;
   }
 
   *answers(): Generator<{ number: number; at: number }> {

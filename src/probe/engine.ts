@@ -83,6 +83,8 @@ export class ProbeEngine {
   /** by row */
   #peers: (ProbePeer | undefined)[] = [];
   readonly #rows = new Map<string, number>();
+  /** rows of peers that are not reachable as they should be */
+  readonly #troubled = new Set<number>();
   #free: number[] = [];
   #input: ProbeInput | undefined;
 
@@ -109,7 +111,7 @@ export class ProbeEngine {
 
   /** One round: at most 64 peers. @returns what changed; nothing if the signal ended it */
   async round(signal: AbortSignal): Promise<Change[]> {
-    const turns = this.#rota.next(new Set(this.#troubledRows()));
+    const turns = this.#rota.next(this.#troubled);
     const trains = turns.flatMap((row) => this.#trainsOf(row));
     await runRound(
       trains,
@@ -142,8 +144,8 @@ export class ProbeEngine {
 
   /** The peers that are not reachable as they should be: how many, and the first of them in the order of their keys. */
   troubled(most: number): { total: number; first: Trouble[] } {
-    const rows = this.#troubledRows();
-    const peers = rows.flatMap((row) => this.#peers[row] ?? []).toSorted((a, b) => (a.key < b.key ? -1 : 1));
+    const rows = [...this.#troubled];
+    const peers = rows.flatMap((row) => this.#peers[row] ?? []).sort((a, b) => (a.key < b.key ? -1 : 1));
     const first = peers.slice(0, most).flatMap((peer) => this.#troublesOf(peer));
     return { total: rows.length, first };
   }
@@ -189,6 +191,7 @@ export class ProbeEngine {
     const row = this.#rows.get(key);
     if (row === undefined) return;
     this.#rows.delete(key);
+    this.#troubled.delete(row);
     this.#peers[row] = undefined;
     this.#free.push(row);
   }
@@ -201,15 +204,6 @@ export class ProbeEngine {
 
   #verdict(row: number, family: Family): Verdict {
     return this.#records[family]?.verdict(row) ?? "unknown";
-  }
-
-  #troubledRows(): number[] {
-    const families = familiesOf(this.#records);
-    const rows: number[] = [];
-    for (const row of this.#rows.values()) {
-      if (families.some((family) => isTrouble(this.#verdict(row, family)))) rows.push(row);
-    }
-    return rows;
   }
 
   #trainsOf(row: number): Train[] {
@@ -262,6 +256,9 @@ export class ProbeEngine {
       records.setVerdict(row, to, now);
       return from === to ? undefined : { from, to };
     });
+    const isTroubled = familiesOf(this.#records).some((family) => isTrouble(this.#verdict(row, family)));
+    if (isTroubled) this.#troubled.add(row);
+    else this.#troubled.delete(row);
     const alike = Map.groupBy(familiesOf(changed), (family) => `${changed[family]?.from} ${changed[family]?.to}`);
     return [...alike.values()].flatMap((families) => {
       const change = changed[families[0] ?? 4];

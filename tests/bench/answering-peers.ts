@@ -1,4 +1,7 @@
+import * as v from "valibot";
 import { OVERHEAD } from "../../src/desired/vxlan.ts";
+import type { TestAgent } from "../support/agent.ts";
+import { readEnvironmentFile } from "../support/environment-file.ts";
 import type { Overlay } from "../support/overlay.ts";
 
 /** Of the made-up peers: their subnets, and their public addresses. */
@@ -20,24 +23,22 @@ export async function answerForPeers(overlay: Overlay, number: number): Promise<
   const chain = "{ type filter hook ingress device vxlan1 priority 0; meta pkttype set host; }";
   await ns.exec(["nft", `table netdev peers { chain taken ${chain}; }`]);
   for (const [index, { agent, ns: there }] of overlay.nodes.entries()) {
-    const { subnet, vtepMAC } = (await agent.lease()).ipv4;
-    const vtep = subnet.replace(/\/\d+$/, "");
-    await ip("neigh", "add", vtep, "lladdr", vtepMAC, "dev", "vxlan1", "nud", "permanent");
-    await ns.exec([
-      "bridge",
-      "fdb",
-      "add",
-      vtepMAC,
-      "dev",
-      "vxlan1",
-      "dst",
-      `192.0.2.${index + 1}`,
-      "self",
-      "permanent",
-    ]);
-    await ip("route", "add", subnet, "via", vtep, "dev", "vxlan1", "onlink");
+    // Nobody asks the agents themselves, which would have them load what answers.
+    const { vtep, mac } = await endOf(agent);
+    await ip("neigh", "add", vtep, "lladdr", mac, "dev", "vxlan1", "nud", "permanent");
+    await ns.exec(["bridge", "fdb", "add", mac, "dev", "vxlan1", "dst", `192.0.2.${index + 1}`, "self", "permanent"]);
+    await ip("route", "add", `${vtep}/24`, "via", vtep, "dev", "vxlan1", "onlink");
     await there.exec(["ip", "route", "add", PUBLIC, "via", address, "dev", "eth0"]);
   }
   // In the main table, where the routes to the agents' own subnets go before it; made last, for what is local is no gateway.
   for (const range of [SUBNETS, PUBLIC]) await ip("route", "add", "local", range, "dev", "lo", "table", "main");
+}
+
+const Links = v.tuple([v.object({ address: v.string() })]);
+
+/** The agent's end of the overlay, as what it has made says it. */
+async function endOf({ ns, subnetFile }: TestAgent): Promise<{ vtep: string; mac: string }> {
+  const subnet = readEnvironmentFile(subnetFile)["FLANNEL_SUBNET"] ?? "";
+  const links = v.parse(Links, JSON.parse(await ns.exec(["ip", "-j", "link", "show", "dev", "flannel.1"])));
+  return { vtep: subnet.replace(/1\/\d+$/, "0"), mac: links[0].address };
 }

@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
+import { healthApp } from "../../src/status/health.ts";
 import { listen } from "../../src/status/listen.ts";
 import { readiness, stall } from "../../src/status/readiness.ts";
-import { healthApp } from "../../src/status/server.ts";
 import { prefix } from "../lease/samples.ts";
 import { TemporaryFolder } from "../support/temp.ts";
 import { eventually } from "../support/wait.ts";
