@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import { closeSync, fchmodSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 
@@ -20,7 +19,7 @@ export function isTemporaryName(name: string): boolean {
 
 /** Writes a file so that a reader sees the old or the new one, never a part. @throws Error with its cause */
 export function writeWholeFile(path: string, text: string, { mode, directoryMode, sync }: WriteOptions): void {
-  const temporary = join(dirname(path), `.${basename(path)}.${randomUUID()}`);
+  const temporary = join(dirname(path), `.${basename(path)}.${crypto.randomUUID()}`);
   let fd: number | undefined;
   try {
     mkdirSync(dirname(path), { recursive: true, mode: directoryMode });

@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import { type BigIntStats, existsSync, mkdirSync, renameSync, statSync, unlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { hasCode } from "../base/errors.ts";
@@ -24,7 +23,7 @@ export async function serveSocket(path: string, fetch: Fetch, access: SocketAcce
   if (access === "owner" && !existsSync(folder)) mkdirSync(folder, { recursive: true, mode: 0o700 });
   const dead = await deadSocket(path);
   // Bun removes the name that it was given when it stops, whoever's that is by then: so it gets one of its own.
-  const name = join(folder, `.${randomBytes(4).toString("hex")}`);
+  const name = join(folder, `.${crypto.randomUUID().slice(0, 8)}`);
   const server = bindSocket(name, fetch, access);
   const own = statsOf(name);
   try {

@@ -1,4 +1,4 @@
-import { Counter, Gauge, Histogram, Registry, type RegistryContentType } from "prom-client";
+import Registry from "prom-client/lib/registry.js";
 import type { HistogramFacts } from "../../base/histogram.ts";
 import type { MetricSpec, Scrape } from "./spec.ts";
 
@@ -20,61 +20,71 @@ export async function expose(
   scrape: Scrape,
   format: Format,
 ): Promise<{ readonly body: string; readonly contentType: string }> {
-  const registry = new Registry<RegistryContentType>();
-  registry.setContentType(CONTENT_TYPES[format]);
-  for (const [name, spec] of Object.entries(metrics)) {
-    const config = { name, help: spec.help, labelNames: spec.labels, registers: [registry] };
-    if (spec.type === "histogram") {
-      new CountedHistogram(
-        config,
-        [...spec.collect(scrape)].map(([values, counted]) => [labelled(spec.labels, values), counted]),
-      );
-      continue;
-    }
-    const metric = spec.type === "counter" ? new Counter(config) : new Gauge(config);
-    // One without labels is 0 from the beginning, though there may be no value now.
-    if (spec.labels.length === 0) metric.remove();
-    for (const [values, value] of spec.collect(scrape)) metric.inc(labelled(spec.labels, values), value);
-  }
+  const registry = new Registry(CONTENT_TYPES[format]);
+  for (const [name, spec] of Object.entries(metrics)) registry.registerMetric(new Metric(name, spec, scrape));
   return { body: await registry.metrics(), contentType: registry.contentType };
 }
 
-type Labels = Readonly<Record<string, string>>;
+/** Else the registry makes an object of its own for each value, and remembers it for a while. */
+const SHARED = {};
 
-function labelled(names: readonly string[], values: readonly string[]): Labels {
-  return Object.fromEntries(names.map((name, at) => [name, values[at] ?? ""]));
+interface Value {
+  readonly metricName?: string;
+  readonly labels: Readonly<Record<string, string | number>>;
+  readonly sharedLabels: object;
+  readonly value: number;
 }
 
-/** A histogram whose values somebody else has counted. */
-class CountedHistogram extends Histogram {
-  readonly #name: string;
-  readonly #help: string;
-  readonly #counted: readonly (readonly [Labels, HistogramFacts])[];
+/** One metric, as the registry takes it. */
+class Metric {
+  name: string;
+  readonly #spec: MetricSpec;
+  readonly #scrape: Scrape;
 
-  constructor(
-    config: ConstructorParameters<typeof Histogram>[0],
-    counted: readonly (readonly [Labels, HistogramFacts])[],
-  ) {
-    super(config);
-    this.#name = config.name;
-    this.#help = config.help;
-    this.#counted = counted;
+  constructor(name: string, spec: MetricSpec, scrape: Scrape) {
+    this.name = name;
+    this.#spec = spec;
+    this.#scrape = scrape;
   }
 
-  /** What the registry asks for where there is one. */
-  async getForPromString() {
-    const values = this.#counted.flatMap(([labels, { bounds, counts, sum }]) => {
-      let total = 0;
-      const buckets = counts.map((count, at) => {
-        total += count;
-        return { metricName: `${this.#name}_bucket`, labels: { ...labels, le: bounds[at] ?? "+Inf" }, value: total };
-      });
-      const rest = [
-        { metricName: `${this.#name}_sum`, labels, value: sum },
-        { metricName: `${this.#name}_count`, labels, value: total },
-      ];
-      return [...buckets, ...rest];
-    });
-    return { name: this.#name, help: this.#help, type: "histogram", values };
+  get type(): MetricSpec["type"] {
+    return this.#spec.type;
   }
+
+  async get() {
+    const { help, type } = this.#spec;
+    return { name: this.name, help, type, values: this.#values() };
+  }
+
+  #values(): Value[] {
+    const [spec, scrape] = [this.#spec, this.#scrape];
+    const values: Value[] = [];
+    if (spec.type === "histogram") {
+      for (const [labels, counted] of spec.collect(scrape)) {
+        for (const value of this.#histogram(labelled(spec.labels, labels), counted)) values.push(value);
+      }
+      return values;
+    }
+    for (const [labels, value] of spec.collect(scrape))
+      values.push({ labels: labelled(spec.labels, labels), sharedLabels: SHARED, value });
+    return values;
+  }
+
+  /** The agent has counted each bucket by itself; here each has those below it, too. */
+  *#histogram(labels: Readonly<Record<string, string>>, { bounds, counts, sum }: HistogramFacts): Generator<Value> {
+    let total = 0;
+    for (const [at, count] of counts.entries()) {
+      total += count;
+      const le = bounds[at] ?? "+Inf";
+      yield { metricName: `${this.name}_bucket`, labels: { ...labels, le }, sharedLabels: SHARED, value: total };
+    }
+    yield { metricName: `${this.name}_sum`, labels, sharedLabels: SHARED, value: sum };
+    yield { metricName: `${this.name}_count`, labels, sharedLabels: SHARED, value: total };
+  }
+}
+
+function labelled(names: readonly string[], values: readonly string[]): Readonly<Record<string, string>> {
+  const labels: Record<string, string> = {};
+  for (const [at, name] of names.entries()) labels[name] = values[at] ?? "";
+  return labels;
 }
