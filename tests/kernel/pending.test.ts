@@ -9,9 +9,11 @@ describeInNamespaces("what a reconcile would do", () => {
     await using node = await KernelNode.create();
     const { reconciler } = node;
     expect(reconciler.pending()).toEqual([]);
+    expect(reconciler.asDesired).toBe(false);
     const desired = desiredOn(node, [4], [1, 2]);
     await node.reconcile(desired);
     expect(reconciler.pending()).toEqual([]);
+    expect(reconciler.asDesired).toBe(true);
     await node.batch("ip", [`route delete ${exampleSubnet(4, 1).address}/24`]);
     const operations = await eventually(
       () => {
@@ -21,8 +23,13 @@ describeInNamespaces("what a reconcile would do", () => {
       { within: 10_000, what: "the notification has come" },
     );
     expect(operations).toMatchObject([{ kind: "route-replace", why: "it is missing" }]);
+    expect(reconciler.asDesired).toBe(false);
     await node.reconcile(desired);
     expect(reconciler.pending()).toEqual([]);
+    expect(reconciler.asDesired).toBe(true);
+    // What has to be read again is not known to be right.
+    reconciler.forget();
+    expect(reconciler.asDesired).toBe(false);
   });
 
   test("keeps what is not desired where nothing is pruned", async () => {

@@ -168,6 +168,20 @@ describe("the engine", () => {
     expect(world.targets).toContain(address("192.0.11.184"));
   });
 
+  test("has no trouble with a peer that left, nor with the one that takes its place", async () => {
+    const world = new World([peer(1), peer(2)]);
+    await world.round();
+    silenceAll(world, [peer(2)]);
+    await world.round();
+    expect(world.engine.troubled(10).total).toBe(1);
+    world.peers = [peer(1)];
+    await world.round();
+    expect(world.engine.troubled(10)).toEqual({ total: 0, first: [] });
+    world.peers = [peer(1), peer(3)];
+    expect(await world.round()).toEqual(["n3 4: unknown to reachable"]);
+    expect(world.engine.troubled(10)).toEqual({ total: 0, first: [] });
+  });
+
   test("leaves out what is not programmed, and a family that the node has not", async () => {
     const world = new World([peer(1), peer(2), { ...peer(3), publicIPs: {} }], [4, 6]);
     const programmed = (key: string, family: Family) => key === "n1" || (key === "n2" && family === 6);

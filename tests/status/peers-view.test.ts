@@ -39,6 +39,10 @@ test("trouble first, then by name; with counts of all, on whatever page", async 
   const counts = { down: 2, notProgrammed: 0, leftOut: 1, degraded: 2, unknown: 1, up: 1 };
   expect(list).toMatchObject({ total: 7, counts, probeIntervalMs: 10_000 });
   expect(await peers(known, "?limit=1&offset=3")).toMatchObject({ counts, items: [{ node: "node-2" }] });
+  expect((await ask(known, "/debug/state")).body).toMatchObject({ peerCounts: counts });
+  // Known to be as desired, the kernel's entries need no look.
+  const { actual: _, ...unlooked } = known;
+  expect(await peers({ ...unlooked, asDesired: true })).toEqual(list);
   expect(list.items[0]?.since).toBe(new Date(NOW - 60_000).toISOString());
   for (const { state, why, fix } of list.items) expect([why, fix].includes(null)).toBe(state === "up");
 });
