@@ -4,7 +4,7 @@ import { openStore, type TestAgent } from "../support/agent.ts";
 import { Overlay } from "../support/overlay.ts";
 import { eventually } from "../support/wait.ts";
 import { answerForPeers } from "./answering-peers.ts";
-import { cpuSeconds, memoryOf, percentile, round, say } from "./measure.ts";
+import { cpuSeconds, memoryOf, round, say } from "./measure.ts";
 import { makePeers, putPeers } from "./peers.ts";
 
 /** What all of it on may cost more than all of it off. */
@@ -47,19 +47,24 @@ async function routesOf({ ns }: TestAgent): Promise<number> {
 
 interface Window {
   readonly percentOfACore: number;
+  /** of samples spread over the window: the memory goes up and down by a fifth with each resync */
   readonly megabytes: number;
 }
 
 /** CPU and memory of some agents over the same time, so that what else the machine does hits all of them alike. */
 async function windowOf(agents: readonly TestAgent[]): Promise<Window[]> {
   const before = await Promise.all(agents.map(({ pid }) => cpuSeconds(pid)));
+  const memory = agents.map((): number[] => []);
   const started = performance.now();
-  await sleep(WINDOW_SECONDS * 1000);
+  for (let second = 0; second < WINDOW_SECONDS; second++) {
+    await sleep(1_000);
+    for (const [index, { pid }] of agents.entries()) memory[index]?.push((await memoryOf(pid)).residentMB);
+  }
   const seconds = (performance.now() - started) / 1000;
   return Promise.all(
     agents.map(async ({ pid }, index) => ({
       percentOfACore: (((await cpuSeconds(pid)) - (before[index] ?? 0)) / seconds) * 100,
-      megabytes: (await memoryOf(pid)).residentMB,
+      megabytes: mean(memory[index] ?? []),
     })),
   );
 }
@@ -68,11 +73,15 @@ function figures(windows: readonly Window[]) {
   const cpu = windows.map(({ percentOfACore }) => percentOfACore);
   const memory = windows.map(({ megabytes }) => megabytes);
   return {
-    percentOfACore: round(cpu.reduce((sum, one) => sum + one, 0) / cpu.length),
+    percentOfACore: round(mean(cpu)),
     percentOfACoreByWindow: cpu.map(round),
-    megabytes: percentile(memory, 0.5),
-    megabytesByWindow: memory,
+    megabytes: round(mean(memory)),
+    megabytesByWindow: memory.map(round),
   };
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, one) => sum + one, 0) / values.length;
 }
 
 /**
