@@ -97,16 +97,27 @@ export class ProbeEngine {
   setPeers(input: ProbeInput): void {
     if (input === this.#input) return;
     this.#input = input;
-    const gone = new Set(this.#rows.keys());
-    const programmed = input.peers.filter((peer) => this.#familiesFor(peer).length > 0);
+    // Thousands of peers, of which a few changed: nothing is made for each.
+    const stays = new Uint8Array(this.#peers.length);
+    const fresh: ProbePeer[] = [];
+    for (const peer of input.peers) {
+      if (!FAMILIES.some((family) => this.#isProbedIn(peer, family))) continue;
+      const row = this.#rowOf(peer);
+      if (row === undefined) fresh.push(peer);
+      else stays[row] = 1;
+    }
+    let left = 0;
+    for (const [row, peer] of this.#peers.entries()) {
+      if (peer === undefined || stays[row] === 1) continue;
+      this.#remove(peer.key);
+      left++;
+    }
+    if (left > 0) this.#rota.retain((row) => this.#peers[row] !== undefined);
     for (const family of familiesOf(input.own)) {
       this.#records[family] ??= new Records();
-      this.#records[family].reserve(Math.max(programmed.length, this.#peers.length));
+      this.#records[family].reserve(Math.max(this.#rows.size + fresh.length, this.#peers.length));
     }
-    for (const peer of programmed) if (this.#isKnown(peer)) gone.delete(peer.key);
-    for (const key of gone) this.#remove(key);
-    if (gone.size > 0) this.#rota.retain((row) => this.#peers[row] !== undefined);
-    for (const peer of programmed) if (!this.#rows.has(peer.key)) this.#add(peer);
+    for (const peer of fresh) if (!this.#rows.has(peer.key)) this.#add(peer);
   }
 
   /** One round: at most 64 peers. @returns what changed; nothing if the signal ended it */
@@ -170,13 +181,14 @@ export class ProbeEngine {
     });
   }
 
-  #isKnown(peer: ProbePeer): boolean {
+  /** The row of the same node, of which this is now the lease. */
+  #rowOf(peer: ProbePeer): number | undefined {
     const row = this.#rows.get(peer.key);
     const known = row === undefined ? undefined : this.#peers[row];
-    if (row === undefined || known === undefined) return false;
-    if (known !== peer && !isSameNode(known, peer)) return false;
+    if (row === undefined || known === undefined) return undefined;
+    if (known !== peer && !isSameNode(known, peer)) return undefined;
     this.#peers[row] = peer;
-    return true;
+    return row;
   }
 
   #add(peer: ProbePeer): void {
@@ -196,10 +208,12 @@ export class ProbeEngine {
     this.#free.push(row);
   }
 
-  /** The families in which a peer is probed. */
+  #isProbedIn(peer: ProbePeer, family: Family): boolean {
+    return this.#input?.own[family] !== undefined && this.#input.isProgrammed(peer, family);
+  }
+
   #familiesFor(peer: ProbePeer): Family[] {
-    const input = this.#input;
-    return FAMILIES.filter((family) => input?.own[family] !== undefined && input.isProgrammed(peer, family));
+    return FAMILIES.filter((family) => this.#isProbedIn(peer, family));
   }
 
   #verdict(row: number, family: Family): Verdict {
