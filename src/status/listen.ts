@@ -2,7 +2,8 @@ import { backoffDelay, sleep } from "../base/backoff.ts";
 import { describeError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import { formatListenAddress, type ListenAddress } from "../config/listen-address.ts";
-import { type Fetch, IDLE_SECONDS, type SocketAccess, serveSocket } from "./unix-socket.ts";
+import { type Fetch, serverOptions } from "./http-server.ts";
+import { type SocketAccess, serveSocket } from "./unix-socket.ts";
 
 const log = logger("http");
 
@@ -51,6 +52,6 @@ export function listen(address: ListenAddress, fetch: Fetch, flag: string, acces
 /** @returns what ends it */
 async function serve(address: ListenAddress, fetch: Fetch, access: SocketAccess): Promise<() => Promise<void>> {
   if (address.kind === "unix") return serveSocket(address.path, fetch, access);
-  const server = Bun.serve({ hostname: address.host, port: address.port, fetch, idleTimeout: IDLE_SECONDS });
+  const server = Bun.serve({ hostname: address.host, port: address.port, ...serverOptions(fetch) });
   return () => server.stop(true);
 }

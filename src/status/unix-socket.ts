@@ -1,16 +1,10 @@
 import { type BigIntStats, existsSync, mkdirSync, renameSync, statSync, unlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { hasCode } from "../base/errors.ts";
+import { type Fetch, serverOptions } from "./http-server.ts";
 
 /** Who may connect to a socket: `owner` is mode 0600, `umask` what the process's umask leaves. */
 export type SocketAccess = "owner" | "umask";
-
-export type Fetch = (request: Request) => Response | Promise<Response>;
-
-/** Connections on which nothing goes for so long are closed; a quiet stream of events gives a sign of life before. */
-export const IDLE_SECONDS = 60;
-/** Bun heeds it at unix sockets, too; its types leave that out. */
-const IDLE: object = { idleTimeout: IDLE_SECONDS };
 
 /**
  * Serves HTTP at a unix socket; the directory of one that is for its owner alone is made if need be. A socket that a
@@ -41,10 +35,13 @@ export async function serveSocket(path: string, fetch: Fetch, access: SocketAcce
 
 /** The socket is there with its mode at once: at no time could others connect. */
 function bindSocket(path: string, fetch: Fetch, access: SocketAccess): Bun.Server<undefined> {
-  if (access === "umask") return Bun.serve({ unix: path, fetch, ...IDLE });
+  // Bun heeds idleTimeout at unix sockets, too; its types leave that out.
+  const common: Omit<ReturnType<typeof serverOptions>, "idleTimeout"> = serverOptions(fetch);
+  const options = { ...common, unix: path };
+  if (access === "umask") return Bun.serve(options);
   const umask = process.umask(0o177);
   try {
-    return Bun.serve({ unix: path, fetch, ...IDLE });
+    return Bun.serve(options);
   } finally {
     process.umask(umask);
   }

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { mkdirSync, readdirSync, renameSync, statSync } from "node:fs";
+import { connect } from "node:net";
 import { listen } from "../../src/status/listen.ts";
 import { TemporaryFolder } from "../support/temp.ts";
 import { eventually } from "../support/wait.ts";
@@ -65,4 +66,53 @@ test("who ends leaves a socket alone that is not its own any more", async () => 
   await listener.stop();
   expect(await (await fetch("http://x/", { unix: path })).text()).toBe("other");
   await other.stop();
+});
+
+/** Writes a request as it stands, and reads until the other side closes. */
+function rawRequest(socket: string, text: string): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
+  let answer = "";
+  const connection = connect(socket, () => connection.write(text));
+  connection.on("data", (data) => {
+    answer += data.toString();
+  });
+  connection.on("close", () => resolve(answer));
+  connection.on("error", reject);
+  return promise;
+}
+
+test("what can't be read, is too large or goes wrong is answered in JSON, and tells nothing of the program", async () => {
+  using folder = new TemporaryFolder();
+  const address = { kind: "unix", path: folder.at("debug.sock") } as const;
+  const listener = listen(
+    address,
+    async (request) => {
+      if (request.url.endsWith("/wrong")) throw new Error("it knows a secret");
+      return new Response(await request.text());
+    },
+    "--debug-socket",
+    "owner",
+  );
+  try {
+    await eventually(async () => (await fetch("http://x/", { unix: address.path })).ok, {
+      within: 10_000,
+      what: "it answers",
+    });
+    for (const [line, host, status] of [
+      ["GET / HTTP/1.1", "127.0.0.1:99999", 400],
+      ["GET / HTTP/1.1", "[fe80::1%25eth0]", 400],
+      ["GET //a:b:c/ HTTP/1.0", undefined, 400],
+      ["GET /wrong HTTP/1.1", "localhost", 500],
+    ] as const) {
+      const header = host === undefined ? "" : `Host: ${host}\r\n`;
+      const answer = await rawRequest(address.path, `${line}\r\n${header}Connection: close\r\n\r\n`);
+      expect(answer).toStartWith(`HTTP/1.1 ${status} `);
+      expect(JSON.parse(answer.slice(answer.indexOf("\r\n\r\n")))).toEqual({ error: expect.any(String) });
+      expect(answer).not.toContain("secret");
+    }
+    const large = await fetch("http://x/", { unix: address.path, method: "POST", body: "a".repeat(100_000) });
+    expect(large.status).toBe(413);
+  } finally {
+    await listener.stop();
+  }
 });
