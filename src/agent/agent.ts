@@ -27,7 +27,7 @@ export async function runAgent(
   environment: Readonly<Record<string, string | undefined>>,
 ): Promise<number> {
   configureLogs({ format: flags.logFormat, verbosity: flags.verbosity });
-  const events = new EventLog();
+  const events = EventLog.ofAgent();
   const { promise: ended, resolve: end } = Promise.withResolvers<number>();
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.on(signal, () => {

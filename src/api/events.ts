@@ -39,14 +39,19 @@ export const EventKind = v.picklist([
 export type EventKind = v.InferOutput<typeof EventKind>;
 
 export const Event = v.object({
-  id: v.pipe(Count, v.description("grows; begins again when the agent starts")),
+  id: v.pipe(Count, v.description("grows, also from one start of the agent to the next")),
   at: Time,
   kind: EventKind,
   level: v.picklist(["info", "warning", "error"]),
   message: v.string(),
   node: v.pipe(v.nullable(v.string()), v.description("the node or the lease that it is about")),
-  cause: v.nullable(v.string()),
-  durationMs: v.nullable(Duration),
+  cause: v.pipe(v.nullable(v.string()), v.description("why, or by what it became known")),
+  durationMs: v.pipe(
+    v.nullable(Duration),
+    v.description(
+      "milliseconds that it took; of a repair or a lease from when it was noticed, of what comes back or is lost how long it had been otherwise",
+    ),
+  ),
   times: v.pipe(
     Count,
     v.description("1, and one more each time that the same came again, once it had come thrice within ten seconds"),

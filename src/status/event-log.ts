@@ -31,12 +31,21 @@ export class EventLog {
   readonly #same = new Map<string, { readonly id: number; readonly count: number; readonly until: number }>();
   readonly #listeners = new Set<(event: Event) => void>();
   readonly #now: () => number;
-  #next = 1;
+  #next: number;
 
-  /** @param now milliseconds since the epoch */
-  constructor(capacity: number = CAPACITY, now: () => number = Date.now) {
+  /** @param now milliseconds since the epoch; @param first the id of the first event */
+  constructor(capacity: number = CAPACITY, now: () => number = Date.now, first = 1) {
     this.#capacity = capacity;
     this.#now = now;
+    this.#next = first;
+  }
+
+  /**
+   * For an agent that starts now. Its ids go on beyond those of the agent that ran here before, which had fewer events than
+   * milliseconds: so a reader that comes back after a new start misses nothing.
+   */
+  static ofAgent(): EventLog {
+    return new EventLog(CAPACITY, Date.now, Date.now());
   }
 
   add({ kind, message, level = "info", node, cause, durationMs }: NewEvent): void {
@@ -58,7 +67,7 @@ export class EventLog {
       message,
       node: node ?? null,
       cause: cause ?? null,
-      durationMs: durationMs ?? null,
+      durationMs: durationMs === undefined ? null : Math.round(durationMs * 1000) / 1000,
       times: 1,
     };
     this.#events.set(event.id, event);

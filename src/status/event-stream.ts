@@ -66,7 +66,7 @@ function firstFrames(events: EventLog, after: number, isAsked: (event: Event) =>
   const kept = events.after();
   const [oldest] = kept;
   const last = kept.at(-1)?.id ?? 0;
-  // An id that is not there yet is one of an earlier run of the agent.
+  // An id that is not there yet is one of an earlier run of the agent, whose clock was ahead.
   const from = after > last ? 0 : after;
   const gap =
     from > 0 && oldest !== undefined && oldest.id > from + 1

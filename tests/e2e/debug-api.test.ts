@@ -117,8 +117,8 @@ describeInNamespaces("the debug API of running agents", () => {
     expect(await node.stop()).toBe(0);
     expect(await ended).toContain("event: stopping\n");
     await node.start();
-    // The ids begin again, too: that of the last one before is no reason to hold anything back.
-    const again = await node.fetch("/debug/events?follow", { headers: { "last-event-id": "999" } });
+    const last = [...(await ended).matchAll(/^id: (\d+)$/gm)].at(-1)?.[1] ?? "";
+    const again = await node.fetch("/debug/events?follow", { headers: { "last-event-id": last } });
     for await (const chunk of again.body ?? []) {
       expect(new TextDecoder().decode(chunk)).toContain("event: started\n");
       break;
@@ -151,7 +151,9 @@ describeInNamespaces("the debug API of running agents", () => {
 
   test("curl gets indented JSON, others do not; a foreign Host is refused, none is not", async () => {
     const url = `http://127.0.0.1:${PORT}/debug/lease`;
-    expect(await curl(url)).toMatch(/^\{\n {2}"lease": \{\n/);
+    const pretty = await curl(url);
+    expect(pretty).toMatch(/^\{\n {2}"lease": \{\n/);
+    expect(await curl("--head", url)).toMatch(new RegExp(`^content-length: ${pretty.length}\\r$`, "im"));
     expect((await (await agent().fetch("/debug/lease")).text()).includes("\n")).toBe(false);
     expect(await curl("-H", "Host: evil.example", "-w", "%{http_code}", url)).toEndWith("421");
     expect(await curl("--http1.0", "-H", "Host:", "-w", "%{http_code}", url)).toEndWith("200");

@@ -90,6 +90,18 @@ describe("a live stream", () => {
     for (const reader of [again, restarted, since]) await reader.cancel();
   });
 
+  test("a new start of the agent goes on with later ids, so that a reader who comes back misses nothing", async () => {
+    const before = EventLog.ofAgent();
+    for (const message of ["first", "second"]) before.add({ kind: "driftFound", message });
+    const last = before.after().at(-1)?.id ?? 0;
+    await Bun.sleep(2);
+    const after = EventLog.ofAgent();
+    for (const message of ["third", "fourth", "fifth"]) after.add({ kind: "driftFound", message });
+    const reader = await open(after, "follow", { "last-event-id": String(last) });
+    expect(await reader.until("fifth")).toContain("third");
+    await reader.cancel();
+  });
+
   test("says when some of what was missed is not kept any more", async () => {
     const events = new EventLog(2);
     for (const message of ["first", "second", "third", "fourth"]) events.add({ kind: "driftFound", message });
