@@ -47,7 +47,12 @@ export const RESOURCES = {
     schema: KernelState,
     query: ["family", "node", ...LIST],
   },
-  diff: { path: "/debug/diff", summary: "what would have to be done", schema: Diff, query: ["family", ...LIST] },
+  diff: {
+    path: "/debug/diff",
+    summary: "what would have to be done",
+    schema: Diff,
+    query: ["family", "node", ...LIST],
+  },
   rules: { path: "/debug/rules", summary: "the masquerade and forward rules", schema: Rules, query: [] },
   events: {
     path: "/debug/events",

@@ -153,7 +153,7 @@ test("what is desired and what the kernel has, of one node and family", async ()
   expect(own.devices.map(({ name }) => name)).toEqual(["flannel.1", "flannel-v6.1"]);
 });
 
-test("what is left to be done, by family", async () => {
+test("what is left to be done, by family and by node", async () => {
   const { known } = programmed(DUAL, [exampleLease(DUAL, 1)]);
   const route = (family: 4 | 6) => ({
     kind: "route-replace" as const,
@@ -177,4 +177,6 @@ test("what is left to be done, by family", async () => {
     items: [diff.items[2]],
     settled: false,
   });
+  expect((await ask(drifted, "/debug/diff?node=node-1")).body).toMatchObject({ items: diff.items.slice(1) });
+  expect((await ask(drifted, "/debug/diff?node=node-1&family=ipv4")).body).toMatchObject({ items: [diff.items[1]] });
 });

@@ -114,7 +114,8 @@ export function* asked(
   }
 }
 
-function keysOf(lease: Lease | "none"): ReadonlySet<string> {
+/** What belongs to a node, as `kind key` of entries. */
+export function keysOf(lease: Lease | "none"): ReadonlySet<string> {
   const keys = new Set<string>();
   if (lease === "none") return keys;
   for (const family of FAMILIES) {

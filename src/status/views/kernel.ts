@@ -10,10 +10,10 @@ import { formatPrefix } from "../../net/prefix.ts";
 import type { ApplyFacts, Facts } from "../facts.ts";
 import type { Question } from "../question.ts";
 import { desiredDeviceView, kernelDeviceView } from "./device.ts";
-import { asked, blackholesOf, desiredEntries, kernelEntries } from "./entries.ts";
+import { asked, blackholesOf, desiredEntries, kernelEntries, keysOf } from "./entries.ts";
 import { leaseOf } from "./leases.ts";
 import { pageOf } from "./page.ts";
-import { time } from "./values.ts";
+import { duration, time } from "./values.ts";
 
 function askedLease(facts: Facts, { query }: Question) {
   return query.node === undefined ? undefined : (leaseOf(facts, query.node) ?? "none");
@@ -48,10 +48,31 @@ export async function diffView(facts: Facts, question: Question): Promise<v.Infe
   const { settled, pruning } = facts.kernel;
   const { family } = question.query;
   const operations = facts.diff();
-  const wanted = family === undefined ? undefined : family === "ipv4" ? 4 : 6;
-  const isAsked = (operation: Operation) => familyOfOperation(operation, facts) === wanted;
-  const page = await pageOf(wanted === undefined ? operations : operations.filter(isAsked), question, nameChange);
+  const wanted = family && (family === "ipv4" ? 4 : 6);
+  const lease = askedLease(facts, question);
+  const keys = lease && keysOf(lease);
+  const isAsked = (operation: Operation) =>
+    (wanted === undefined || familyOfOperation(operation, facts) === wanted) &&
+    (keys === undefined || keys.has(entryOf(operation)));
+  const page = await pageOf(operations.filter(isAsked), question, nameChange);
   return { ...page, settled: settled && operations.length === 0, pruning };
+}
+
+/** The entry that it is about, as `keysOf` has them; an empty text where that is no entry of a node. */
+function entryOf(operation: Operation): string {
+  switch (operation.kind) {
+    case "route-replace":
+    case "route-delete":
+      return `route ${formatPrefix(operation.destination)}`;
+    case "neighbour-replace":
+    case "neighbour-delete":
+      return `neighbour ${operation.address}`;
+    case "forwarding-replace":
+    case "forwarding-delete":
+      return `forwarding ${operation.mac}`;
+    default:
+      return "";
+  }
 }
 
 function familyOfOperation(operation: Operation, { actual }: Pick<Facts, "actual">): Family {
@@ -80,5 +101,5 @@ function familyOfOperation(operation: Operation, { actual }: Pick<Facts, "actual
 }
 
 export function applyView({ at, durationMs, cause, done, failures }: ApplyFacts): v.InferOutput<typeof api.Apply> {
-  return { at: time(at), durationMs, cause, done: { ...done }, failures: [...failures] };
+  return { at: time(at), durationMs: duration(durationMs), cause, done: { ...done }, failures: [...failures] };
 }
