@@ -38,7 +38,15 @@ export class DriftNotice {
     const more = this.#changes.size - MOST;
     const first = [...this.#changes].slice(0, MOST).join(", ");
     const message = more > 0 ? `${first} and ${formatCount(more)} more` : first;
-    this.#events.add({ kind: "driftFound", level: "warning", message, cause: "the kernel's notifications" });
+    // So long it has been there, as far as we know.
+    const durationMs = this.age ?? 0;
+    this.#events.add({
+      kind: "driftFound",
+      level: "warning",
+      message,
+      cause: "the kernel's notifications",
+      durationMs,
+    });
     this.#told = true;
   }
 

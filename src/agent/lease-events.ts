@@ -12,11 +12,14 @@ const MOST = 10;
 /** Records which leases of other nodes came, changed and went from one snapshot to the next. */
 export class LeaseEvents {
   readonly #events: EventLog;
+  readonly #source: string;
   readonly #startedAt = performance.now();
   #told: Snapshot | undefined;
 
-  constructor(events: EventLog) {
+  /** @param source the lease source in words */
+  constructor(events: EventLog, source: string) {
     this.#events = events;
+    this.#source = source;
   }
 
   /** @param ownKey that of this node's lease, which is told elsewhere */
@@ -24,12 +27,16 @@ export class LeaseEvents {
     const before = this.#told;
     if (before === snapshot) return;
     this.#told = snapshot;
+    const cause = `${this.#source} says so`;
     if (before === undefined) {
       const durationMs = performance.now() - this.#startedAt;
-      this.#events.add({ kind: "leasesChanged", message: `${count(snapshot.leases.length)} read`, durationMs });
+      this.#events.add({ kind: "leasesChanged", message: `${count(snapshot.leases.length)} read`, cause, durationMs });
       return;
     }
-    for (const event of changesAsEvents(before.leases, snapshot.leases, ownKey)) this.#events.add(event);
+    // From the source's word on.
+    const durationMs = Math.max(0, Date.now() - snapshot.takenAt);
+    for (const event of changesAsEvents(before.leases, snapshot.leases, ownKey))
+      this.#events.add({ ...event, cause, durationMs });
   }
 }
 

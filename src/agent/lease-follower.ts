@@ -51,7 +51,7 @@ export class LeaseFollower {
   constructor(options: LeaseFollowerOptions) {
     this.#options = options;
     this.#rejections = new RejectionLog(options.events);
-    this.#leaseEvents = new LeaseEvents(options.events);
+    this.#leaseEvents = new LeaseEvents(options.events, `${options.source.kind} ${options.source.location}`);
     this.#previous = readPreviousSubnet(options.flags.subnetFile);
     if (this.#previous.problem !== undefined) log.warn("{problem}", { problem: this.#previous.problem });
   }

@@ -111,7 +111,11 @@ export class Node implements AgentControl {
   }
 
   resync(): void {
-    this.#options.events.add({ kind: "resyncAsked", message: "all is read anew and compared" });
+    this.#options.events.add({
+      kind: "resyncAsked",
+      message: "all is read anew and compared",
+      cause: "POST /debug/resync",
+    });
     this.#rules.resync("resync asked for");
     this.#readAnew("resync asked for");
   }
@@ -122,7 +126,7 @@ export class Node implements AgentControl {
     setLogLevel(level);
     const message = `the log level is ${level} now, it was ${before}`;
     log.info("{message}", { message });
-    this.#options.events.add({ kind: "logLevelChanged", message });
+    this.#options.events.add({ kind: "logLevelChanged", message, cause: "PUT /debug/log-level" });
   }
 
   #readAnew(cause: string): void {

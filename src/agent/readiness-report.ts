@@ -33,7 +33,7 @@ export class ReadinessReport {
     this.#problems = problems;
     const { ready, reasons } = readiness(facts());
     if (ready !== this.#ready) this.#changed(ready, reasons);
-    else if (news.length > 0) this.#notReady(news);
+    else if (news.length > 0) this.#notReady(news, performance.now() - this.#since);
   }
 
   #changed(ready: boolean, reasons: readonly Finding[]): void {
@@ -42,16 +42,17 @@ export class ReadinessReport {
     this.#since = performance.now();
     if (ready) {
       log.info("ready");
-      this.#events.add({ kind: "ready", message: "the pods of this node have their network", durationMs });
+      const message = "the pods of this node have their network";
+      this.#events.add({ kind: "ready", message, cause: "all that it needs is in place", durationMs });
       this.#onReady();
       return;
     }
     log.warn("not ready any more: {reasons}", { reasons: reasons.map(({ message }) => message).join("; ") });
-    this.#notReady(reasons);
+    this.#notReady(reasons, durationMs);
   }
 
-  #notReady(reasons: readonly Finding[]): void {
+  #notReady(reasons: readonly Finding[], durationMs: number): void {
     const message = reasons.map((reason) => `${reason.condition}: ${reason.message}`).join("; ");
-    this.#events.add({ kind: "notReady", level: "warning", message });
+    this.#events.add({ kind: "notReady", level: "warning", message, durationMs });
   }
 }

@@ -76,6 +76,7 @@ export class ReconcileRecord {
     this.#tellFailures(
       failures.filter(({ message }) => !known.has(message)),
       inShort,
+      report.durationMs,
     );
   }
 
@@ -88,21 +89,21 @@ export class ReconcileRecord {
       return;
     }
     const what = report.first.map(describe).join("; ");
-    if (!this.#notice.told) this.#events.add({ kind: "driftFound", level: "warning", message: what, cause });
     // From the notification on, if there was one.
     const durationMs = Math.max(this.#notice.age ?? 0, report.durationMs);
+    if (!this.#notice.told)
+      this.#events.add({ kind: "driftFound", level: "warning", message: what, cause, durationMs });
     this.#events.add({ kind: "repaired", message: `${done}: ${what}`, cause, durationMs });
   }
 
-  #tellFailures(news: readonly FailureFacts[], cause: string): void {
+  #tellFailures(news: readonly FailureFacts[], cause: string, durationMs: number): void {
     if (news.length === 0) return;
     const others = news.length > 1 ? `, and ${news.length - 1} more like it` : "";
     log.error("the kernel refused: {message}{others}; it is tried again", { message: news[0]?.message, others });
-    for (const { message } of news.slice(0, MOST_FAILURES))
-      this.#events.add({ kind: "applyFailed", level: "error", message, cause });
+    const failed = { kind: "applyFailed", level: "error", cause, durationMs } as const;
+    for (const { message } of news.slice(0, MOST_FAILURES)) this.#events.add({ ...failed, message });
     const more = news.length - MOST_FAILURES;
-    if (more > 0)
-      this.#events.add({ kind: "applyFailed", level: "error", message: `${more} more operations failed`, cause });
+    if (more > 0) this.#events.add({ ...failed, message: `${more} more operations failed` });
   }
 }
 

@@ -52,12 +52,7 @@ const Since = v.pipe(
 const EventKinds = v.pipe(
   v.string(),
   v.transform((text) => text.split(",")),
-  v.array(
-    v.picklist(
-      EventKind.options,
-      (issue) => `has no kind ${issue.received}; kinds are ${EventKind.options.join(", ")}`,
-    ),
-  ),
+  v.array(v.picklist(EventKind.options, `must be among ${EventKind.options.join(", ")}`)),
 );
 
 export interface QueryParameter {

@@ -55,6 +55,8 @@ export interface Change {
   readonly families: readonly Family[];
   readonly from: Verdict;
   readonly to: Verdict;
+  /** milliseconds that `from` had held; undefined where it is what was not known yet */
+  readonly heldMs?: number | undefined;
   readonly why?: string;
   readonly fix?: string;
 }
@@ -267,8 +269,8 @@ export class ProbeEngine {
       if (!this.#familiesFor(peer).includes(family)) return undefined;
       const from = records.verdict(row);
       const to = verdictOf(records.evidence(row), from);
-      records.setVerdict(row, to, now);
-      return from === to ? undefined : { from, to };
+      const heldMs = records.setVerdict(row, to, now);
+      return from === to ? undefined : { from, to, heldMs };
     });
     const isTroubled = familiesOf(this.#records).some((family) => isTrouble(this.#verdict(row, family)));
     if (isTroubled) this.#troubled.add(row);

@@ -8,6 +8,9 @@ export interface News {
   readonly level: "info" | "warning";
   readonly message: string;
   readonly node?: string;
+  readonly cause?: string;
+  /** milliseconds: how long it had been otherwise */
+  readonly durationMs?: number;
 }
 
 type Kind = Exclude<News["kind"], "peersChanged">;
@@ -42,12 +45,16 @@ function nameOf({ peer }: Change): string {
 }
 
 function one(change: Change): News {
-  const { to, families, why, fix } = change;
+  const { to, families, why, fix, heldMs } = change;
   const kind = kindOf(to);
   const name = nameOf(change);
   const way = families.map((family) => `IPv${family}`).join(" and ");
   const message = why === undefined ? `peer ${name} is reachable again (${way})` : `peer ${name}: ${why}: ${fix}`;
-  return { kind, level: levelOf(kind), message, node: name };
+  return {
+    ...{ kind, level: levelOf(kind), message, node: name },
+    ...(why === undefined ? {} : { cause: why }),
+    ...(heldMs === undefined ? {} : { durationMs: heldMs }),
+  };
 }
 
 function many(kind: Kind, changes: readonly Change[]): News {

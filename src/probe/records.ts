@@ -141,10 +141,14 @@ export class Records {
     return VERDICTS[this.#columns.verdicts[row] ?? 0] ?? "unknown";
   }
 
-  setVerdict(row: number, verdict: Verdict, at: number): void {
-    if (this.verdict(row) === verdict) return;
-    this.#columns.verdicts[row] = VERDICTS.indexOf(verdict);
-    this.#columns.since[row] = at;
+  /** @returns milliseconds that the verdict before had held; undefined if it still does, or there was none */
+  setVerdict(row: number, verdict: Verdict, at: number): number | undefined {
+    if (this.verdict(row) === verdict) return undefined;
+    const { verdicts, since } = this.#columns;
+    const { [row]: before = 0 } = since;
+    verdicts[row] = VERDICTS.indexOf(verdict);
+    since[row] = at;
+    return before === 0 ? undefined : at - before;
   }
 
   /** A turn of the row has ended. */

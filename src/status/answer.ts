@@ -45,6 +45,8 @@ export async function answer(
   const text = await toJson(document, isForPeople(context.req.header("user-agent"), options.isPretty));
   return context.body(text, options.status ?? 200, {
     "content-type": "application/json",
+    // Also of what HEAD leaves out.
+    "content-length": `${Buffer.byteLength(text)}`,
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",
   });

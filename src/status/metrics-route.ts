@@ -10,7 +10,12 @@ export function addMetrics<E extends Env>(app: Hono<E>, facts: () => Facts): voi
   app.use("/metrics", compress({ contentTypeFilter: /^(text\/plain|application\/openmetrics-text)/ }));
   app.get("/metrics", async (context) => {
     const { body, contentType } = await scrape(context, facts());
-    return context.body(body, 200, { "content-type": contentType, "cache-control": "no-store" });
+    const length = `${Buffer.byteLength(body)}`;
+    return context.body(body, 200, {
+      "content-type": contentType,
+      "content-length": length,
+      "cache-control": "no-store",
+    });
   });
 }
 

@@ -49,13 +49,18 @@ test("of more than ten at once only the numbers are told", () => {
 
 test("the first snapshot is one event, the same again is none", () => {
   const log = new EventLog();
-  const events = new LeaseEvents(log);
+  const events = new LeaseEvents(log, "embedded /x/leases.db");
   const first = snapshot(leases(1, 5001));
   events.look(first, NOBODY);
   events.look(first, NOBODY);
   events.look(snapshot(first.leases.slice(1)), NOBODY);
   expect(log.after()).toMatchObject([
     { kind: "leasesChanged", message: "5,000 leases read", durationMs: expect.any(Number) },
-    { kind: "leaseRemoved", node: first.leases[0]?.node ?? null },
+    {
+      kind: "leaseRemoved",
+      node: first.leases[0]?.node ?? null,
+      cause: "embedded /x/leases.db says so",
+      durationMs: expect.any(Number),
+    },
   ]);
 });

@@ -46,7 +46,7 @@ describeInNamespaces("commands on a node whose agent runs", () => {
     expect(wide.stdout.match(/^n2 .*IPv[46] .*192\.0\.2\.2|^n2 .*2001:db8::2/gm)).toHaveLength(2);
     expect(await run("peers", "--node=nobody")).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining("there is no peer nobody"),
+      stderr: expect.stringContaining('there is no peer "nobody"'),
     });
   });
 

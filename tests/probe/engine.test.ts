@@ -212,12 +212,14 @@ describe("the news", () => {
     silenceAll(world, [peer(7)]);
     const [down, ...none] = await newsAfter(world);
     expect(none).toEqual([]);
-    expect(down).toMatchObject({ kind: "peerDown", level: "warning", node: "n7" });
+    expect(down).toMatchObject({ kind: "peerDown", level: "warning", node: "n7", durationMs: expect.any(Number) });
+    expect(down?.cause).toBe("no answer through the overlay (IPv4), and none from 192.0.0.7");
     expect(down?.message).toMatch(/^peer n7: no answer through the overlay \(IPv4\), and none from 192\.0\.0\.7: /);
     silenceAll(world, []);
-    expect(await newsAfter(world)).toEqual([
-      { kind: "peerUp", level: "info", node: "n7", message: "peer n7 is reachable again (IPv4)" },
-    ]);
+    const message = "peer n7 is reachable again (IPv4)";
+    // For so long it had not been.
+    const durationMs = expect.any(Number);
+    expect(await newsAfter(world)).toEqual([{ kind: "peerUp", level: "info", node: "n7", message, durationMs }]);
     silenceAll(world, peersTo(40));
     expect(await newsAfter(world)).toEqual([
       {

@@ -99,7 +99,7 @@ const COLOURS: Readonly<Record<Event["level"], Colour | undefined>> = {
 
 export function eventLine({ at, kind, level, node, message, times, cause, durationMs }: Event, paint: Paint): string {
   const about = node === null || message.includes(node) ? "" : `${node}: `;
-  const why = cause === null ? "" : ` (${cause})`;
+  const why = cause === null || message.includes(cause) ? "" : ` (${cause})`;
   const took = durationMs === null ? "" : ` in ${durationMs.toFixed(durationMs < 10 ? 1 : 0)} ms`;
   const often = times > 1 ? `, ${times} times` : "";
   const line = `${at}  ${kind.padEnd(16)}  ${about}${message}${why}${took}${often}`;

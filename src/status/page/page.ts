@@ -46,6 +46,7 @@ export function addPage(app: Hono): void {
   for (const [path, type, text] of FILES) {
     const headers = {
       "content-type": `${TYPES[type]}; charset=utf-8`,
+      "content-length": `${Buffer.byteLength(text)}`,
       // Another version of the agent has another page.
       "cache-control": "no-cache",
       "content-security-policy": POLICY,

@@ -1,6 +1,7 @@
 import type * as v from "valibot";
 import type * as api from "../../api/leases.ts";
 import { describeError } from "../../base/errors.ts";
+import { show } from "../../config/schema.ts";
 import type { Lease, RejectedLease } from "../../lease/lease.ts";
 import { familiesOf } from "../../net/family.ts";
 import { formatPrefix } from "../../net/prefix.ts";
@@ -86,7 +87,7 @@ export function isOf(
 export function leaseOf({ own, snapshot }: Pick<Facts, "own" | "snapshot">, name: string): Lease | undefined {
   const found = snapshot?.leases.find((lease) => isOf(lease, name)) ?? (own && isOf(own, name) ? own : undefined);
   if (found !== undefined || snapshot?.rejected.some((lease) => isOf(lease, name))) return found;
-  throw new Refusal(404, `no lease is of a node ${name} or has this key; /debug/leases has them all`);
+  throw new Refusal(404, `no lease is of a node ${show(name)} or has this key; /debug/leases has them all`);
 }
 
 export async function leasesView(facts: Facts, question: Question): Promise<v.InferOutput<typeof api.LeaseList>> {

@@ -1,5 +1,6 @@
 import type * as v from "valibot";
 import type * as api from "../../api/peers.ts";
+import { show } from "../../config/schema.ts";
 import type { Lease, RejectedLease } from "../../lease/lease.ts";
 import { FAMILIES } from "../../net/family.ts";
 import { formatPrefix } from "../../net/prefix.ts";
@@ -44,7 +45,7 @@ function peersOf(facts: Facts, look: PeerLook, name: string): Found {
   if (isSelf) throw new Refusal(404, `${name} is this node itself, not a peer; /debug/lease has its lease`);
   throw new Refusal(
     404,
-    `there is no peer ${name}: no lease is of a node of that name or has this key; /debug/peers has them all`,
+    `there is no peer ${show(name)}: no lease is of a node of that name or has this key; /debug/peers has them all`,
   );
 }
 

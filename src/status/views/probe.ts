@@ -2,7 +2,7 @@ import type * as v from "valibot";
 import type * as api from "../../api/peers.ts";
 import type { PeerFacts } from "../../probe/engine.ts";
 import type { PathFacts } from "../../probe/records.ts";
-import { time } from "./values.ts";
+import { duration, time } from "./values.ts";
 
 /** What the probes of one family say of a peer. */
 export function probeView(facts: PeerFacts): v.InferOutput<typeof api.ProbeResult> {
@@ -32,9 +32,9 @@ function pathView({
     sent,
     received,
     lossPercent: sent === 0 ? null : Math.round((1 - received / sent) * 1000) / 10,
-    lastMs: lastMs ?? null,
-    p50Ms: p50Ms ?? null,
-    p99Ms: p99Ms ?? null,
+    lastMs: duration(lastMs),
+    p50Ms: duration(p50Ms),
+    p99Ms: duration(p99Ms),
     lastSuccessAt: time(lastSuccessAt),
   };
 }

@@ -1,7 +1,7 @@
 import type * as v from "valibot";
 import type { Rules } from "../../api/rules.ts";
 import type { Facts } from "../facts.ts";
-import { byFamilyName, time } from "./values.ts";
+import { byFamilyName, duration, time } from "./values.ts";
 
 export function rulesView({ rules }: Pick<Facts, "rules">): v.InferOutput<typeof Rules> {
   const { lastCheck, lastWrite } = rules;
@@ -11,14 +11,18 @@ export function rulesView({ rules }: Pick<Facts, "rules">): v.InferOutput<typeof
     version: rules.version ?? null,
     inPlace: byFamilyName(rules.inPlace, (value) => value),
     looks: rules.looks,
-    lastLookMs: rules.lastLookMs ?? null,
+    lastLookMs: duration(rules.lastLookMs),
     checks: rules.checks,
     forks: rules.forks,
     writes: rules.writes,
     repaired: { ...rules.repaired },
-    lastCheck: lastCheck === undefined ? null : { ...lastCheck, at: time(lastCheck.at) },
-    lastWrite: lastWrite === undefined ? null : { ...lastWrite, at: time(lastWrite.at) },
+    lastCheck: lastCheck === undefined ? null : passView(lastCheck),
+    lastWrite: lastWrite === undefined ? null : passView(lastWrite),
     errors: [...rules.errors],
     warnings: [...rules.warnings],
   };
+}
+
+function passView({ at, durationMs }: { readonly at: number; readonly durationMs: number }) {
+  return { at: time(at), durationMs: duration(durationMs) };
 }

@@ -9,7 +9,7 @@ import { applyView } from "./kernel.ts";
 import { leaseCounts, leaseView, rejectedView, sourceView } from "./leases.ts";
 import { countPeers, PeerLook } from "./peer-status.ts";
 import { rulesView } from "./rules.ts";
-import { time } from "./values.ts";
+import { duration, time } from "./values.ts";
 
 /** Everything in short: lists are counts here. */
 export async function stateView(facts: Facts): Promise<v.InferOutput<typeof State>> {
@@ -51,7 +51,7 @@ export async function stateView(facts: Facts): Promise<v.InferOutput<typeof Stat
 
 function processView(): v.InferOutput<typeof Process> {
   const { user, system } = process.cpuUsage();
-  return { pid: process.pid, cpuMs: (user + system) / 1000, residentBytes: process.memoryUsage.rss() };
+  return { pid: process.pid, cpuMs: duration((user + system) / 1000), residentBytes: process.memoryUsage.rss() };
 }
 
 function reconcileView({ kernel, loop }: Facts): v.InferOutput<typeof Reconcile> {

@@ -13,6 +13,13 @@ export function time(value: number | undefined): string | null {
   return value === undefined ? null : new Date(value).toISOString();
 }
 
+/** Milliseconds, down to the microsecond: what follows says nothing. */
+export function duration(milliseconds: number): number;
+export function duration(milliseconds: number | undefined): number | null;
+export function duration(milliseconds: number | undefined): number | null {
+  return milliseconds === undefined ? null : Math.round(milliseconds * 1000) / 1000;
+}
+
 export function onOff(value: boolean | undefined): "on" | "off" | null {
   if (value === undefined) return null;
   return value ? "on" : "off";

@@ -105,7 +105,8 @@ const LEVELS = /** @type {const} */ ({ info: ["·", "quiet"], warning: ["▲", "
 /** @param {LoggedEvent} event */
 function makeEvent({ at, message, level, cause, durationMs, times }) {
   const [sign, colour] = LEVELS[level];
-  const more = [cause ?? "", durationMs === null ? "" : formatMs(durationMs), times > 1 ? `${times} times` : ""];
+  const why = cause === null || message.includes(cause) ? "" : cause;
+  const more = [why, durationMs === null ? "" : formatMs(durationMs), times > 1 ? `${times} times` : ""];
   const rest = more.filter(Boolean).join(", ");
   const text = make("span", "", level === "info" ? "" : make("span", "spoken", `${level}: `), message);
   if (rest !== "") text.append(make("span", "quiet", ` (${rest})`));
