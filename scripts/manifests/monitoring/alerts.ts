@@ -90,6 +90,8 @@ const ALERTS: readonly Alert[] = [
     expr: [
       'sum by (instance) (tartan_peers{state="down"})',
       '  > 0.5 * sum by (instance) (tartan_peers{state=~"down|degraded|up"})',
+      // Of one or two others it may as well be them.
+      'and sum by (instance) (tartan_peers{state=~"down|degraded|up"}) > 2',
     ].join("\n"),
     for: "5m",
     severity: "critical",
@@ -141,7 +143,8 @@ const ALERTS: readonly Alert[] = [
   },
   {
     name: "TartanApplyFailures",
-    expr: "sum by (instance, operation) (increase(tartan_kernel_operation_failures_total[10m])) > 0",
+    // What happened once is out of sight before it would be told: it takes one that goes on. So below.
+    expr: "sum by (instance, operation) (increase(tartan_kernel_operation_failures_total[5m])) > 0",
     for: "10m",
     severity: "warning",
     summary: `the kernel of ${NODE} refuses {{ $labels.operation }}`,
@@ -178,23 +181,23 @@ const ALERTS: readonly Alert[] = [
   },
   {
     name: "TartanDriftFight",
-    expr: "increase(tartan_drift_found_total[10m]) > 20",
+    expr: "increase(tartan_drift_found_total[5m]) > 10",
     for: "10m",
     severity: "warning",
     summary: `somebody keeps changing tartan's devices, routes or entries on ${NODE}`,
     description:
-      "The agent mends them each time, {{ $value | humanize }} times in 10 minutes; in between packets get lost.",
+      "The agent mends them each time, {{ $value | humanize }} times in 5 minutes; in between packets get lost.",
     action:
       "tartan events --kind=driftFound names what is changed. Usual suspects: a network manager that handles flannel.*, " +
       "flanneld beside tartan, another network plugin.",
   },
   {
     name: "TartanRulesFight",
-    expr: "sum by (instance) (increase(tartan_rules_repaired_total[10m])) > 20",
+    expr: "sum by (instance) (increase(tartan_rules_repaired_total[5m])) > 10",
     for: "10m",
     severity: "warning",
     summary: `somebody keeps changing tartan's rules on ${NODE}`,
-    description: "The agent mends them each time, {{ $value | humanize }} rules in 10 minutes.",
+    description: "The agent mends them each time, {{ $value | humanize }} rules in 5 minutes.",
     action:
       "tartan events --kind=rulesRepaired. Usual suspects: a firewall manager that reloads, flanneld beside tartan.",
   },

@@ -68,8 +68,9 @@ export const ALERT_CASES: Readonly<Record<string, AlertCase>> = {
   TartanIsolated: {
     fires: { [peers("down")]: "6x60", [peers("up")]: "4x60" },
     labels: n1,
-    // Those that are not probed yet say nothing; and half is not more than half.
+    // Those that are not probed yet say nothing; half is not more than half; of two nodes the other one may be down.
     silent: [
+      { [peers("down")]: "1x60", [peers("up")]: "0x60" },
       { [peers("down")]: "5x60", [peers("up")]: "5x60" },
       { [peers("down")]: "0x60", [peers("up")]: "0x60", [peers("unknown")]: "9x60" },
     ],
@@ -91,8 +92,13 @@ export const ALERT_CASES: Readonly<Record<string, AlertCase>> = {
   TartanApplyFailures: {
     fires: { [failures]: "0+1x60" },
     labels: { ...n1, operation: "route-replace" },
-    // Once, long ago, and never.
-    silent: [{ [failures]: "0x60" }, { [failures]: "7x60" }, { [failures]: "0x3 1x60" }],
+    // Never, long ago, once, and a few times in a row until the kernel took it.
+    silent: [
+      { [failures]: "0x60" },
+      { [failures]: "7x60" },
+      { [failures]: "0x3 1x60" },
+      { [failures]: "0x3 5 9 12x60" },
+    ],
   },
   TartanLeaseSourceLost: {
     fires: { 'tartan_lease_source_up{instance="n1",kind="etcd"}': "0x60" },
@@ -118,14 +124,14 @@ export const ALERT_CASES: Readonly<Record<string, AlertCase>> = {
   TartanDriftFight: {
     fires: { [drift]: "0+6x60" },
     labels: n1,
-    value: "60",
-    // Somebody flushes the routes now and then; the agent starts anew, and counts from 0.
-    silent: [{ [drift]: "0x3 1x20 2x60" }, { [drift]: "500x3 0x60" }],
+    value: "30",
+    // Somebody flushes the routes now and then; the agent starts anew, and counts from 0; a fight that is over soon.
+    silent: [{ [drift]: "0x3 1x20 2x60" }, { [drift]: "500x3 0x60" }, { [drift]: "0x3 40 80 90x60" }],
   },
   TartanRulesFight: {
     fires: { [repaired]: "0+10x60" },
     labels: n1,
-    value: "100",
-    silent: [{ [repaired]: "0x3 6x60" }],
+    value: "50",
+    silent: [{ [repaired]: "0x3 6x60" }, { [repaired]: "0x3 40 80 90x60" }],
   },
 };
