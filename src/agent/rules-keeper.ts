@@ -7,7 +7,7 @@ import { formatPrefix } from "../net/prefix.ts";
 import { type Deviations, deviates, sumDeviations } from "../rules/compare.ts";
 import type { RulesInput } from "../rules/desired.ts";
 import type { Host } from "../rules/host.ts";
-import { type FilterReport, PacketFilter } from "../rules/packet-filter.ts";
+import { type FilterReport, PacketFilter, rulesBy } from "../rules/packet-filter.ts";
 import type { EventLog } from "../status/event-log.ts";
 import type { RulesFacts } from "../status/facts.ts";
 import { Loop, type TurnResult } from "./loop.ts";
@@ -102,6 +102,7 @@ export class RulesKeeper {
       mode: this.#mode,
       ...(backend === undefined ? {} : { backend: backend.name }),
       ...(backend?.version === undefined ? {} : { version: backend.version }),
+      desired: () => (this.#input === undefined ? {} : rulesBy(backend, this.#input)),
       inPlace: this.#inPlace,
       looks: this.#looks,
       ...(this.#lastLookMs === undefined ? {} : { lastLookMs: this.#lastLookMs }),

@@ -4,7 +4,7 @@ import { Desired, Diff, KernelState } from "./kernel.ts";
 import { LeaseList, OwnLease } from "./leases.ts";
 import { Peer, PeerList } from "./peers.ts";
 import type { QueryName } from "./queries.ts";
-import { Rules } from "./rules.ts";
+import { RulesInFull } from "./rules.ts";
 import { Config, ExternalInterface, State } from "./state.ts";
 
 export interface Resource {
@@ -53,7 +53,7 @@ export const RESOURCES = {
     schema: Diff,
     query: ["family", "node", ...LIST],
   },
-  rules: { path: "/debug/rules", summary: "the masquerade and forward rules", schema: Rules, query: [] },
+  rules: { path: "/debug/rules", summary: "the masquerade and forward rules", schema: RulesInFull, query: [] },
   events: {
     path: "/debug/events",
     summary: "the last things that happened; as a live stream with ?follow or Accept: text/event-stream",

@@ -3,7 +3,20 @@ import { Count, CountsByKind, Duration, perFamily, Time } from "./values.ts";
 
 const Pass = v.nullable(v.object({ at: Time, durationMs: Duration }));
 
-/** `/debug/rules`: the masquerade and forward rules. */
+const Match = v.pipe(
+  v.nullable(v.string()),
+  v.description("address/length; with ! before it: all but that; null: any"),
+);
+
+/** One rule, whatever it is written by. */
+export const Rule = v.object({
+  source: Match,
+  destination: Match,
+  mark: v.pipe(v.nullable(v.string()), v.description("the bits that the packet's mark has, as 0x4000")),
+  verdict: v.picklist(["accept", "return", "masquerade", "masquerade fully-random"]),
+});
+
+/** The masquerade and forward rules in short, as in `/debug/state`. */
 export const Rules = v.object({
   mode: v.picklist(["iptables", "nftables"]),
   backend: v.pipe(v.nullable(v.string()), v.description("iptables-nft, iptables-legacy or nftables")),
@@ -19,4 +32,10 @@ export const Rules = v.object({
   lastWrite: Pass,
   errors: v.array(v.string()),
   warnings: v.array(v.string()),
+});
+
+/** `/debug/rules`: what there should be, in the order of the rules, as well; `inPlace` says whether it is there. */
+export const RulesInFull = v.object({
+  ...Rules.entries,
+  desired: perFamily(v.object({ masquerade: v.array(Rule), forward: v.array(Rule) })),
 });

@@ -4,7 +4,7 @@ import { type Family, familiesOf, type PerFamily } from "../net/family.ts";
 import type { Backend, FamilyReport } from "./backend.ts";
 import { blockers } from "./blockers.ts";
 import type { CommandOptions } from "./command.ts";
-import { desiredRules, type RulesInput } from "./desired.ts";
+import { desiredRules, type FamilyRules, type RulesInput } from "./desired.ts";
 import { type Host, thisHost } from "./host.ts";
 import { IptablesBackend } from "./iptables.ts";
 import { chooseKind, findIptables, type Iptables, usageOf } from "./iptables-programs.ts";
@@ -125,7 +125,7 @@ export class PacketFilter implements Disposable {
   async keep(input: RulesInput, signal: AbortSignal): Promise<FilterReport> {
     const wantsRules = input.masquerade || input.forward;
     const backend = wantsRules ? await this.#openBackend(signal) : undefined;
-    const wanted = desiredRules({ ...input, randomFully: input.randomFully && backend?.randomFully === true });
+    const wanted = rulesBy(backend, input);
     const families = familiesOf(wanted);
     this.#families = families;
     this.#forwards = input.forward;
@@ -262,4 +262,9 @@ function programsFor(name: BackendName, found: readonly Iptables[]): Iptables {
   const iptables = found.find(({ kind }) => `iptables-${kind}` === name);
   if (iptables === undefined) throw new Error(`${name} is not on the PATH: install it (Debian: apt install iptables)`);
   return iptables;
+}
+
+/** What follows from the input where rules are written by this: random ports only if they can be had. */
+export function rulesBy(backend: Pick<Backend, "randomFully"> | undefined, input: RulesInput): PerFamily<FamilyRules> {
+  return desiredRules({ ...input, randomFully: input.randomFully && backend?.randomFully === true });
 }

@@ -12,6 +12,7 @@ import type { Family, PerFamily } from "../net/family.ts";
 import type { PeerFacts, Trouble } from "../probe/engine.ts";
 import type { PathTotals } from "../probe/totals.ts";
 import type { Deviations } from "../rules/compare.ts";
+import type { FamilyRules } from "../rules/desired.ts";
 import type { EventLog } from "./event-log.ts";
 
 /**
@@ -161,6 +162,8 @@ export interface RulesFacts {
   /** `iptables-nft`, `iptables-legacy`, `nftables`; undefined while none was needed or found */
   readonly backend?: string;
   readonly version?: string;
+  /** What there should be. Worked out when it is called. */
+  desired(): PerFamily<FamilyRules>;
   readonly inPlace: PerFamily<boolean>;
   /** how often the packet filter was asked whether anything changed, which costs no process */
   readonly looks: number;

@@ -7,7 +7,7 @@ import * as leases from "../api/leases.ts";
 import * as peers from "../api/peers.ts";
 import { QUERY, type QueryName, type QueryParameter } from "../api/queries.ts";
 import { RESOURCES, type Resource, type ResourceName } from "../api/resources.ts";
-import { Rules } from "../api/rules.ts";
+import { Rule, Rules, RulesInFull } from "../api/rules.ts";
 import * as state from "../api/state.ts";
 import { ApiError, Finding } from "../api/values.ts";
 
@@ -28,7 +28,7 @@ const SCHEMAS = {
   ...{ ApiError, Apply, Backend, Change, CniConf, Config, Desired, DesiredDevice, Diff, Entry, Event, EventList },
   ...{ ExternalInterface, Failure, Finding, Health, KernelDevice, KernelState, Lease, LeaseCounts, LeaseList },
   ...{ LeaseSource, LogLevel, NetworkRange, OwnLease, Peer, PeerCounts, PeerList, PeerState, ProbePath, ProbeResult },
-  ...{ Process, Readiness, Reconcile, RejectedLease, ResyncAsked, Rules, State, Verdict },
+  ...{ Process, Readiness, Reconcile, RejectedLease, ResyncAsked, Rule, Rules, RulesInFull, State, Verdict },
 } as const satisfies Readonly<Record<string, v.GenericSchema>>;
 
 const NAMES = new Map<v.GenericSchema, string>(Object.entries(SCHEMAS).map(([name, schema]) => [schema, name]));

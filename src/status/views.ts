@@ -8,7 +8,7 @@ import { eventsView } from "./views/events.ts";
 import { desiredView, diffView, kernelView } from "./views/kernel.ts";
 import { leasesView, ownLeaseView } from "./views/leases.ts";
 import { onePeerView, peersView } from "./views/peers.ts";
-import { rulesView } from "./views/rules.ts";
+import { rulesInFullView } from "./views/rules.ts";
 import { stateView } from "./views/state.ts";
 
 /** What each resource shows of the facts. @throws Refusal where there is nothing to show */
@@ -30,7 +30,7 @@ export const VIEWS: {
   desired: desiredView,
   kernel: kernelView,
   diff: diffView,
-  rules: rulesView,
+  rules: rulesInFullView,
   events: eventsView,
   peers: peersView,
   peer: onePeerView,

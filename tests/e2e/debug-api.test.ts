@@ -6,6 +6,7 @@ import { Desired, Diff, KernelState } from "../../src/api/kernel.ts";
 import { LeaseList } from "../../src/api/leases.ts";
 import { Peer, PeerList } from "../../src/api/peers.ts";
 import { RESOURCES } from "../../src/api/resources.ts";
+import { RulesInFull } from "../../src/api/rules.ts";
 import { Config } from "../../src/api/state.ts";
 import type { TestAgent } from "../support/agent.ts";
 import { Overlay } from "../support/overlay.ts";
@@ -21,8 +22,8 @@ describeInNamespaces("the debug API of running agents", () => {
   const overlay = new Overlay(folder.path, [4, 6]);
 
   beforeAll(async () => {
-    await overlay.create(3, undefined, ["--probe-interval=1"]);
-    overlay.node(1).agent.flags = ["--probe-interval=1", `--debug-addr=127.0.0.1:${PORT}`];
+    await overlay.create(3, undefined, ["--probe-interval=1", "--ip-masq"]);
+    overlay.node(1).agent.flags = ["--probe-interval=1", "--ip-masq", `--debug-addr=127.0.0.1:${PORT}`];
     await overlay.start();
   });
 
@@ -62,6 +63,21 @@ describeInNamespaces("the debug API of running agents", () => {
     const kernel = await get("/debug/kernel?node=n2&family=ipv6", KernelState);
     expect(kernel.items).toEqual(expect.arrayContaining(desired.items));
     expect(kernel.devices.map(({ name }) => name).sort()).toEqual(["flannel-v6.1", "flannel.1"]);
+  });
+
+  test("the masquerade and forward rules, each one", async () => {
+    const { desired, inPlace } = await get("/debug/rules", RulesInFull);
+    expect(inPlace).toEqual({ ipv4: true, ipv6: true });
+    const any = { source: null, destination: null, mark: null };
+    const network = "10.244.0.0/16";
+    expect(desired.ipv4?.forward).toEqual([
+      { ...any, source: network, verdict: "accept" },
+      { ...any, destination: network, verdict: "accept" },
+    ]);
+    expect(desired.ipv4?.masquerade[0]).toEqual({ ...any, mark: "0x4000", verdict: "return" });
+    const outside = { source: network, destination: "!224.0.0.0/4" };
+    expect(desired.ipv4?.masquerade).toContainEqual({ ...any, ...outside, verdict: "masquerade fully-random" });
+    expect(desired.ipv6?.forward).toHaveLength(2);
   });
 
   test("a peer's state, from its lease, the kernel and the probes, and why", async () => {

@@ -36,6 +36,7 @@ export function facts(changes: Partial<Facts> = {}): Facts {
       mode: "iptables",
       backend: "iptables-nft",
       version: "1.8.9",
+      desired: () => ({}),
       inPlace: { 4: true },
       looks: 40,
       checks: 2,
