@@ -162,9 +162,9 @@ export function isServerUrl(text: string): boolean {
   return !(url.username || url.password || url.search || url.hash);
 }
 
-/** What stands there instead, for a message. */
+/** What stands there instead, for a message; credentials and tokens are left out. */
 export function showUrl(text: string): string {
-  return JSON.stringify(text.replace(/\/\/.*@/, "//…@"));
+  return JSON.stringify(text.replace(/\/\/.*@/s, "//…@").replace(/([?#]).*/s, "$1…"));
 }
 
 /** @param what for messages: "kubeconfig" */

@@ -125,7 +125,8 @@ function answerOf(text: string): Credential {
   return answer.output.status;
 }
 
-/** Where an output says what went wrong. */
+/** Where an output says what went wrong; without the credentials of URLs. */
 function lastLine(text: string): string {
-  return text.trim().split("\n").at(-1)?.slice(0, 200) ?? "";
+  const line = text.trim().split("\n").at(-1) ?? "";
+  return line.replace(/\/\/[^\s/]*@/g, "//…@").slice(0, 200);
 }

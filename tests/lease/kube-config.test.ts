@@ -159,6 +159,11 @@ users:
       'the server of cluster c must be a URL such as https://10.0.0.1:6443, not "https://…@198.51.100.7:6443"',
     ],
     [
+      "with a token in the server's URL",
+      kubeconfig({ cluster: { server: `https://198.51.100.7:6443/?token=${SECRET}` } }),
+      'must be a URL such as https://10.0.0.1:6443, not "https://198.51.100.7:6443/?…"',
+    ],
+    [
       "with a server that is no URL",
       kubeconfig({ cluster: { server: "10.0.0.1:6443" } }),
       'must be a URL such as https://10.0.0.1:6443, not "10.0.0.1:6443"',
@@ -310,8 +315,10 @@ describe("an exec plugin", () => {
   });
 
   test("that fails is named with what it said last", async () => {
-    const credentials = await plugin("echo first >&2; echo 'you are not logged in' >&2; exit 3");
-    await expect(credentials.current()).rejects.toThrow(/^no credentials from exec plugin .*: you are not logged in$/);
+    const credentials = await plugin(`echo first >&2; echo 'https://me:${SECRET}@idp says no' >&2; exit 3`);
+    await expect(credentials.current()).rejects.toThrow(
+      /^no credentials from exec plugin .*: https:\/\/…@idp says no$/,
+    );
   });
 
   test.each([
