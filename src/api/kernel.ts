@@ -93,5 +93,5 @@ export const Apply = v.object({
   durationMs: Duration,
   cause: v.string(),
   done: CountsByKind,
-  failures: v.array(Failure),
+  failures: v.pipe(v.array(Failure), v.description("the first 100")),
 });

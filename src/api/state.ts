@@ -67,6 +67,7 @@ export const Reconcile = v.object({
   lastTurnAt: v.nullable(Time),
   failuresInARow: Count,
   fullReads: Count,
+  failed: v.pipe(Count, v.description("operations that the kernel refused in the last one")),
   driftsFound: Count,
   repaired: CountsByKind,
 });
@@ -91,14 +92,14 @@ export const State = v.object({
   leaseProblem: v.nullable(v.string()),
   snapshotTakenAt: v.nullable(Time),
   leaseCounts: LeaseCounts,
-  rejectedLeases: v.array(RejectedLease),
+  rejectedLeases: v.pipe(v.array(RejectedLease), v.description("the first 100; /debug/leases has all")),
   peerCounts: PeerCounts,
   desired: v.nullable(
     v.object({ devices: v.array(DesiredDevice), routes: Count, blackholes: v.array(v.string()), skipped: Count }),
   ),
   reconcile: Reconcile,
   lastApply: v.nullable(Apply),
-  failures: v.array(Failure),
+  failures: v.pipe(v.array(Failure), v.description("of the last reconcile; the first 100")),
   cniConf: v.nullable(CniConf),
   rules: Rules,
 });

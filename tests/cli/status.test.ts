@@ -57,6 +57,7 @@ const STATE: State = {
       lastTurnAt: null,
       failuresInARow: 0,
       fullReads: 1,
+      failed: 0,
       driftsFound: 1,
     },
     repaired: { "route-replace": 2 },

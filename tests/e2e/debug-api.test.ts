@@ -126,6 +126,35 @@ describeInNamespaces("the debug API of running agents", () => {
     expect(diff).toMatchObject({ items: [], settled: true });
   });
 
+  test("what the kernel refuses is told everywhere, with its error", async () => {
+    const setting = "/proc/sys/net/ipv6/conf/flannel-v6.1/disable_ipv6";
+    const { ns } = overlay.node(2);
+    const other = overlay.node(2).agent;
+    await ns.exec(["sh", "-c", `echo 1 > ${setting}`]);
+    const [event] = await eventually(
+      async () => {
+        const found = (await other.events("applyFailed")).filter(({ message }) => message.includes("route"));
+        return found.length > 0 ? found : undefined;
+      },
+      { within: 20_000, what: "the kernel refuses routes of IPv6" },
+    );
+    expect(event).toMatchObject({ level: "error", cause: expect.any(String), durationMs: expect.any(Number) });
+    expect(event?.message).toContain("EACCES");
+    const { failures, reconcile } = await other.state();
+    expect(failures.map(({ message }) => message)).toContain(event?.message ?? "");
+    expect(reconcile).toMatchObject({ settled: false, failed: failures.length });
+    const { items } = v.parse(Diff, await (await other.fetch("/debug/diff?family=ipv6&node=n1")).json());
+    expect(items).toContainEqual(expect.objectContaining({ action: "add", kind: "route", why: "it is missing" }));
+    const { ready, warnings } = await other.readiness();
+    expect(ready).toBe(false);
+    expect(warnings.map(({ message }) => message)).toContain(event?.message ?? "");
+    const metrics = await (await other.raw("/metrics")).text();
+    expect(metrics).toMatch(/^tartan_kernel_operation_failures_total\{operation="route-replace"\} [1-9]/m);
+    await ns.exec(["sh", "-c", `echo 0 > ${setting}`]);
+    await other.ready();
+    await other.settled(3);
+  });
+
   test("a stream ends when the agent stops, and the reader gets what it missed after a new start", async () => {
     const node = overlay.node(3).agent;
     const stream = await node.fetch("/debug/events?follow");

@@ -42,6 +42,7 @@ const StateBody = v.object({
   reconcile: v.object({
     settled: v.boolean(),
     fullReads: v.number(),
+    failed: v.number(),
     driftsFound: v.number(),
     repaired: v.record(v.string(), v.number()),
     turns: v.number(),

@@ -100,6 +100,11 @@ function familyOfOperation(operation: Operation, { actual }: Pick<Facts, "actual
   }
 }
 
+/** Of what may be as many as all peers' entries: one document has all that it tells in one piece. */
+export function firstOf<T>(list: readonly T[]): T[] {
+  return list.slice(0, 100);
+}
+
 export function applyView({ at, durationMs, cause, done, failures }: ApplyFacts): v.InferOutput<typeof api.Apply> {
-  return { at: time(at), durationMs: duration(durationMs), cause, done: { ...done }, failures: [...failures] };
+  return { at: time(at), durationMs: duration(durationMs), cause, done: { ...done }, failures: firstOf(failures) };
 }

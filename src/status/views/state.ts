@@ -5,7 +5,7 @@ import type { CniConfFacts, Facts } from "../facts.ts";
 import { readiness } from "../readiness.ts";
 import { configView, interfaceView } from "./config.ts";
 import { desiredDeviceView } from "./device.ts";
-import { applyView } from "./kernel.ts";
+import { applyView, firstOf } from "./kernel.ts";
 import { leaseCounts, leaseView, rejectedView, sourceView } from "./leases.ts";
 import { countPeers, PeerLook } from "./peer-status.ts";
 import { rulesView } from "./rules.ts";
@@ -30,7 +30,7 @@ export async function stateView(facts: Facts): Promise<v.InferOutput<typeof Stat
     leaseProblem: facts.leaseProblem ?? null,
     snapshotTakenAt: time(snapshot?.takenAt),
     leaseCounts: leaseCounts(facts),
-    rejectedLeases: rejectedView(facts),
+    rejectedLeases: firstOf(rejectedView(facts)),
     peerCounts,
     desired:
       desired === undefined
@@ -43,7 +43,7 @@ export async function stateView(facts: Facts): Promise<v.InferOutput<typeof Stat
           },
     reconcile: reconcileView(facts),
     lastApply: kernel.lastApply === undefined ? null : applyView(kernel.lastApply),
-    failures: [...kernel.failures],
+    failures: firstOf(kernel.failures),
     cniConf: cniConf === undefined ? null : cniConfView(cniConf),
     rules: rulesView(facts),
   };
@@ -63,6 +63,7 @@ function reconcileView({ kernel, loop }: Facts): v.InferOutput<typeof Reconcile>
     lastTurnAt: time(loop.lastTurnAt),
     failuresInARow: loop.failuresInARow,
     fullReads: kernel.fullReads,
+    failed: kernel.failures.length,
     driftsFound: kernel.driftsFound,
     repaired: { ...kernel.repaired },
   };
