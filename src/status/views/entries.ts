@@ -10,7 +10,7 @@ import { familyOf } from "../../net/address.ts";
 import { FAMILIES, type Family } from "../../net/family.ts";
 import { formatPrefix } from "../../net/prefix.ts";
 import type { Question } from "../question.ts";
-import { familyName } from "./values.ts";
+import { familyName, familyNamed } from "./values.ts";
 
 /** One entry, not yet as it is shown: a list may have many thousands, of which a page shows a few. */
 export interface FoundEntry {
@@ -106,7 +106,7 @@ export function* asked(
   { query }: Question,
   lease: Lease | "none" | undefined,
 ): Generator<FoundEntry> {
-  const family = query.family && (query.family === "ipv4" ? 4 : 6);
+  const family = query.family && familyNamed(query.family);
   const keys = lease === undefined ? undefined : keysOf(lease);
   for (const entry of entries) {
     if (family !== undefined && entry.family !== family) continue;

@@ -13,7 +13,7 @@ import { desiredDeviceView, kernelDeviceView } from "./device.ts";
 import { asked, blackholesOf, desiredEntries, kernelEntries, keysOf } from "./entries.ts";
 import { leaseOf } from "./leases.ts";
 import { pageOf } from "./page.ts";
-import { duration, time } from "./values.ts";
+import { duration, familyNamed, time } from "./values.ts";
 
 function askedLease(facts: Facts, { query }: Question) {
   return query.node === undefined ? undefined : (leaseOf(facts, query.node) ?? "none");
@@ -48,7 +48,7 @@ export async function diffView(facts: Facts, question: Question): Promise<v.Infe
   const { settled, pruning } = facts.kernel;
   const { family } = question.query;
   const operations = facts.diff();
-  const wanted = family && (family === "ipv4" ? 4 : 6);
+  const wanted = family && familyNamed(family);
   const lease = askedLease(facts, question);
   const keys = lease && keysOf(lease);
   const isAsked = (operation: Operation) =>

@@ -9,7 +9,7 @@ import type { Facts } from "../facts.ts";
 import type { Question } from "../question.ts";
 import { Refusal } from "../refusals.ts";
 import { pageOf } from "./page.ts";
-import { familyName, time } from "./values.ts";
+import { familyName, familyNamed, time } from "./values.ts";
 
 export function leaseView(lease: Lease): v.InferOutput<typeof api.Lease> {
   const view: v.InferOutput<typeof api.Lease> = {
@@ -100,7 +100,7 @@ export async function leasesView(facts: Facts, question: Question): Promise<v.In
       : leases.filter(
           (lease) =>
             (node === undefined || isOf(lease, node)) &&
-            (family === undefined || lease.subnets[family === "ipv4" ? 4 : 6] !== undefined),
+            (family === undefined || lease.subnets[familyNamed(family)] !== undefined),
         );
   return {
     ...(await pageOf(asked, question, leaseView)),

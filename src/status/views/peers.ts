@@ -12,12 +12,12 @@ import { pageOf } from "./page.ts";
 import { adviceFor } from "./peer-advice.ts";
 import { type FamilyStatus, orderPeers, PeerLook, type PeerOrder, type PeerStatus } from "./peer-status.ts";
 import { probeView } from "./probe.ts";
-import { familyName, time } from "./values.ts";
+import { familyName, familyNamed, time } from "./values.ts";
 
 /** Every other node, as this one sees it; with a family, as far as that goes. */
 export async function peersView(facts: Facts, question: Question): Promise<v.InferOutput<typeof api.PeerList>> {
   const { family, node } = question.query;
-  const look = new PeerLook(facts, family === undefined ? FAMILIES : [family === "ipv4" ? 4 : 6]);
+  const look = new PeerLook(facts, family === undefined ? FAMILIES : [familyNamed(family)]);
   const { peers, counts } = node === undefined ? await orderPeers(look) : only(peersOf(facts, look, node), look);
   return {
     ...(await pageOf(peers, question, (peer) => peerView(facts, look.at(peer)))),

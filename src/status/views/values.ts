@@ -13,6 +13,10 @@ export function time(value: number | undefined): string | null {
   return value === undefined ? null : new Date(value).toISOString();
 }
 
+export function familyNamed(name: FamilyName): Family {
+  return name === "ipv4" ? 4 : 6;
+}
+
 /** Milliseconds, down to the microsecond: what follows says nothing. */
 export function duration(milliseconds: number): number;
 export function duration(milliseconds: number | undefined): number | null;
