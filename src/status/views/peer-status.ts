@@ -172,7 +172,11 @@ export class PeerLook {
     }
     if (worst !== undefined) return worst;
     // Where nothing is wanted yet, the lease has just come.
-    return this.#skipped.has(lease.key) ? "leftOut" : "notProgrammed";
+    return this.#unwanted(lease);
+  }
+
+  #unwanted({ key }: Lease): PeerState {
+    return this.#skipped.has(key) ? "leftOut" : "notProgrammed";
   }
 
   at(peer: Lease | RejectedLease): PeerStatus {
@@ -185,7 +189,11 @@ export class PeerLook {
       const subnet = peer.subnets[family];
       if (subnet !== undefined) families.push(this.#ofFamily(peer, family, subnet));
     }
-    const state = this.stateOf(peer);
+    let worst: PeerState | undefined;
+    for (const { device, state } of families) {
+      if (device !== undefined && (worst === undefined || RANK[state] < RANK[worst])) worst = state;
+    }
+    const state = worst ?? this.#unwanted(peer);
     const leftOut = state === "leftOut" ? this.#skipped.get(key) : undefined;
     return { key, node, state, lease: peer, families, leftOut };
   }
