@@ -131,6 +131,12 @@ function health(operationId: string, summary: string, good: string, bad: string,
   };
 }
 
+function text(operationId: string, summary: string, ...types: readonly string[]): Json {
+  const schema = { type: "string" };
+  const content = Object.fromEntries(types.map((type) => [type, { schema }]));
+  return { operationId, summary, tags: ["read"], responses: { 200: { description: summary, content }, ...errors() } };
+}
+
 function paths(): Json {
   const read = (Object.keys(RESOURCES) as ResourceName[]).map((name) => {
     return [RESOURCES[name].path.replace(/:(\w+)/, "{$1}"), { get: readOperation(name) }];
@@ -141,6 +147,8 @@ function paths(): Json {
     "/readyz": {
       get: health("getReadiness", "whether pods have their network", "they have", "they have not", Readiness),
     },
+    "/metrics": { get: text("getMetrics", "metrics for Prometheus", "text/plain", "application/openmetrics-text") },
+    "/": { get: text("getPage", "the mesh page, for browsers", "text/html") },
     "/openapi.json": {
       get: {
         operationId: "getDescription",
