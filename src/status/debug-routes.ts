@@ -3,6 +3,7 @@ import { bodyLimit } from "hono/body-limit";
 import * as v from "valibot";
 import { LogLevel, type ResyncAsked } from "../api/commands.ts";
 import { RESOURCES, type Resource, type ResourceName } from "../api/resources.ts";
+import { sleep } from "../base/backoff.ts";
 import type { ListenAddress } from "../config/listen-address.ts";
 import { answer } from "./answer.ts";
 import type { AgentControl } from "./control.ts";
@@ -25,6 +26,10 @@ export interface DebugParts {
 
 /** Live streams at a time; each costs a timer and, at worst, half a megabyte. */
 const MOST_STREAMS = 16;
+/** What says nothing without the kernel's state, for which it waits so many milliseconds, looking each few. */
+const NEED_KERNEL: readonly ResourceName[] = ["kernel", "diff"];
+const KERNEL_MS = 2_000;
+const LOOK_MS = 10;
 /** bytes */
 const MOST_BODY = 4096;
 
@@ -42,7 +47,8 @@ export function addResources(app: Hono, { facts, stopping }: DebugParts): void {
           streams += change;
         });
       }
-      return answer(context, await VIEWS[name](facts(), question), { isPretty: question.query.pretty });
+      const now = NEED_KERNEL.includes(name) ? await knowing(facts) : facts();
+      return answer(context, await VIEWS[name](now, question), { isPretty: question.query.pretty });
     });
   }
   app.get("/openapi.json", async (context) => {
@@ -50,6 +56,16 @@ export function addResources(app: Hono, { facts, stopping }: DebugParts): void {
     const { describeApi } = await import("./openapi.ts");
     return answer(context, describeApi(facts().version), { isPretty: pretty });
   });
+}
+
+/** Facts with the kernel's state, which nobody knows for a moment while it is read anew: an empty list would be a lie. */
+async function knowing(facts: () => Facts): Promise<Facts> {
+  for (let waited = 0; waited < KERNEL_MS; waited += LOOK_MS) {
+    const now = facts();
+    if (now.actual !== undefined || now.desired === undefined) return now;
+    await sleep(LOOK_MS);
+  }
+  throw new Refusal(503, "the kernel's state is being read anew, and is not known yet: ask again, and see /readyz");
 }
 
 function parametersOf(context: Context): URLSearchParams {

@@ -174,6 +174,8 @@ describeInNamespaces("the debug API of running agents", () => {
     const before = (await agent().state()).reconcile.fullReads;
     const resync = await agent().command("/debug/resync", { method: "POST" });
     expect(resync.status).toBe(202);
+    // While it is read nobody takes an empty list for it.
+    expect((await get("/debug/kernel", KernelState)).total).toBeGreaterThanOrEqual(12);
     await eventually(async () => (await agent().state()).reconcile.fullReads > before, {
       within: 10_000,
       what: "the kernel was read anew",

@@ -55,6 +55,10 @@ describe("refused, with what is wrong and what would be right", () => {
     const answer = await ask(facts(), "/debug/interface");
     expect(answer.status).toBe(503);
     expect(v.parse(ApiError, answer.body).error).toContain("/readyz");
+    // While the kernel is read anew; before anything is wanted there is nothing to wait for.
+    const { actual: _actual, ...unread } = programmed(IPV4, [exampleLease(IPV4, 1)]).known;
+    expect((await ask(unread, "/debug/kernel")).status).toBe(503);
+    expect((await ask(facts(), "/debug/kernel")).status).toBe(200);
   });
 });
 
