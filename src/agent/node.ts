@@ -85,8 +85,10 @@ export class Node implements AgentControl {
       options.onReady();
       void this.#announceReady();
     });
+    // An agent that runs was asked for neither.
+    const { help: _help, version: _version, ...shown } = flags;
     this.#shownFlags = {
-      ...flags,
+      ...shown,
       debugAddresses: flags.debugAddresses.map(formatListenAddress),
       healthz: flags.healthz ? formatListenAddress(flags.healthz) : null,
     };

@@ -71,7 +71,7 @@ const UNITS = [
 ] as const;
 
 /** Milliseconds in the largest two units: `3d4h`, `2m5s`, `0s`. */
-function span(milliseconds: number): string {
+export function span(milliseconds: number): string {
   let rest = Math.max(0, milliseconds);
   const at = UNITS.findIndex(([, size]) => rest >= size);
   if (at < 0) return "0s";

@@ -103,7 +103,10 @@ test.each([
 test("an event is a line with its cause and how long it took", () => {
   const plain = (_: unknown, text: string) => text;
   expect(eventLine(sample(1, { cause: "drift", durationMs: 3.14, node: "n2" }), plain)).toBe(
-    "2026-11-26T06:00:00.000Z  repaired          n2: repair 1 (drift) in 3.1 ms",
+    "2026-11-26T06:00:00.000Z  repaired          n2: repair 1 (drift), 3.1 ms",
   );
+  const message = "peer n2: no answer: see whether it is up";
+  const down = sample(1, { message, cause: "no answer", durationMs: 61_500, node: "n2" });
+  expect(eventLine(down, plain)).toEndWith(`  ${message}, 1m1s`);
   expect(eventLine(sample(1, { level: "error" }), (colour, text) => `${colour}:${text}`)).toStartWith("red:2026");
 });

@@ -3,7 +3,7 @@ import { type Event, EventKind } from "../../api/events.ts";
 import { parsed } from "../../config/schema.ts";
 import { AGENT_OPTIONS, AgentClient, pathOf } from "../client.ts";
 import { type CommandSpec, HELP, OUTPUT, optionsHelp, parseOptions, SWITCH } from "../options.ts";
-import { print, printJson, remark } from "../output.ts";
+import { print, printJson, remark, span } from "../output.ts";
 import { type Colour, type Paint, paintFor } from "../table.ts";
 import { followEvents } from "./stream.ts";
 
@@ -100,9 +100,13 @@ const COLOURS: Readonly<Record<Event["level"], Colour | undefined>> = {
 export function eventLine({ at, kind, level, node, message, times, cause, durationMs }: Event, paint: Paint): string {
   const about = node === null || message.includes(node) ? "" : `${node}: `;
   const why = cause === null || message.includes(cause) ? "" : ` (${cause})`;
-  const took = durationMs === null ? "" : ` in ${durationMs.toFixed(durationMs < 10 ? 1 : 0)} ms`;
+  const lasted = durationMs === null ? "" : `, ${took(durationMs)}`;
   const often = times > 1 ? `, ${times} times` : "";
-  const line = `${at}  ${kind.padEnd(16)}  ${about}${message}${why}${took}${often}`;
+  const line = `${at}  ${kind.padEnd(16)}  ${about}${message}${why}${lasted}${often}`;
   const colour = COLOURS[level];
   return colour === undefined ? line : paint(colour, line);
+}
+
+function took(ms: number): string {
+  return ms < 1000 ? `${ms.toFixed(ms < 10 ? 1 : 0)} ms` : span(ms);
 }
