@@ -4,7 +4,8 @@ import { FamilyName } from "./values.ts";
 
 /** What the query parameters take. Each is a text; one that is not there is undefined. */
 
-export const LIMIT_DEFAULT = 500;
+/** All events that are kept stand on one page, so that the newest are on the first. */
+export const LIMIT_DEFAULT = 1000;
 const LIMIT_MOST = 10_000;
 
 const DIGITS = /^\d{1,15}$/;
