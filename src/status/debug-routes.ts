@@ -11,6 +11,7 @@ import { eventStream } from "./event-stream.ts";
 import type { Facts } from "./facts.ts";
 import { type Question, readQuery } from "./question.ts";
 import { Refusal } from "./refusals.ts";
+import { Turns } from "./turns.ts";
 import { eventFilter } from "./views/events.ts";
 import { VIEWS } from "./views.ts";
 
@@ -26,6 +27,9 @@ export interface DebugParts {
 
 /** Live streams at a time; each costs a timer and, at worst, half a megabyte. */
 const MOST_STREAMS = 16;
+/** Of lists: those that are made at a time, and those that may wait for that. */
+const LISTS_AT_ONCE = 2;
+const LISTS_WAITING = 200;
 /** What says nothing without the kernel's state, for which it waits so many milliseconds, looking each few. */
 const NEED_KERNEL: readonly ResourceName[] = ["kernel", "diff"];
 const KERNEL_MS = 2_000;
@@ -36,6 +40,7 @@ const MOST_BODY = 4096;
 /** Everything that can be read. */
 export function addResources(app: Hono, { facts, stopping }: DebugParts): void {
   let streams = 0;
+  const lists = new Turns(LISTS_AT_ONCE, LISTS_WAITING);
   for (const name of Object.keys(RESOURCES) as ResourceName[]) {
     const resource: Resource = RESOURCES[name];
     app.get(resource.path, async (context) => {
@@ -47,8 +52,11 @@ export function addResources(app: Hono, { facts, stopping }: DebugParts): void {
           streams += change;
         });
       }
-      const now = NEED_KERNEL.includes(name) ? await knowing(facts) : facts();
-      return answer(context, await VIEWS[name](now, question), { isPretty: question.query.pretty });
+      const reply = async () => {
+        const now = NEED_KERNEL.includes(name) ? await knowing(facts) : facts();
+        return answer(context, await VIEWS[name](now, question), { isPretty: question.query.pretty });
+      };
+      return resource.query.includes("limit") ? lists.take(reply) : reply();
     });
   }
   app.get("/openapi.json", async (context) => {

@@ -113,11 +113,7 @@ function readOperation(name: ResourceName): Json {
     ],
     responses: {
       200: { description: summary, content: { ...jsonContent(schema), ...(isStream ? stream : {}) } },
-      ...errors(
-        400,
-        ...(namesNode ? [404] : []),
-        ...(["interface", "kernel", "diff"].includes(name) || isStream ? [503] : []),
-      ),
+      ...errors(400, ...(namesNode ? [404] : []), ...(name === "interface" || query.includes("limit") ? [503] : [])),
     },
   };
 }
