@@ -52,6 +52,7 @@ describeInNamespaces("tartan lab", () => {
       expect((await fetch(`${url}/readyz`)).status).toBe(200);
       expect((await fetch(`${url}/nowhere`)).status).toBe(404);
       expect((await fetch(`${url}/readyz`, { method: "POST" })).status).toBe(405);
+      expect((await fetch(`${url}/readyz`, { headers: { host: "evil.example" } })).status).toBe(421);
     }
 
     const [agent] = agentsOf(id, "n2.sock");

@@ -10,6 +10,7 @@ export class AgentProxy implements AsyncDisposable {
     this.#server = Bun.serve({
       hostname: "127.0.0.1",
       port: 0,
+      development: false,
       // Longer than an agent's stream of events is quiet.
       idleTimeout: 60,
       fetch: (request) => forward(request, node),
@@ -27,6 +28,8 @@ export class AgentProxy implements AsyncDisposable {
   }
 }
 
+const OWN_NAMES: readonly string[] = ["127.0.0.1", "localhost"];
+
 /** Headers on which the answer depends: who asks, and what for. */
 const HANDED_ON = ["accept", "accept-encoding", "if-none-match", "last-event-id", "user-agent"];
 
@@ -41,7 +44,10 @@ async function forward(request: Request, { name, debugSocket }: LabNode): Promis
   if (request.method !== "GET" && request.method !== "HEAD") {
     return new Response("only GET and HEAD\n", { status: 405, headers: { allow: "GET, HEAD" } });
   }
-  const { pathname, search } = new URL(request.url);
+  const { hostname, pathname, search } = new URL(request.url);
+  // A web page may let a name of its own lead here; the agent's socket trusts whoever opens it.
+  if (!OWN_NAMES.includes(hostname))
+    return new Response(`${hostname} is not this lab: ask 127.0.0.1\n`, { status: 421 });
   try {
     const { body, status, headers } = await askAgent(debugSocket, `${pathname}${search}`, {
       method: request.method,
