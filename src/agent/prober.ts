@@ -60,6 +60,7 @@ export class Prober {
       ...(this.#problem === undefined ? {} : { problem: this.#problem }),
       verdict: (key, family) => this.#engine.verdict(key, family),
       of: (key, family) => this.#engine.facts(key, family),
+      everywhere: (family) => this.#engine.everywhere(family),
       totals: () => this.#engine.totals(),
       troubled: (most) => ({ of: this.#engine.size, ...this.#engine.troubled(most) }),
     };

@@ -89,6 +89,8 @@ export class ProbeEngine {
   readonly #troubled = new Set<number>();
   #free: number[] = [];
   #input: ProbeInput | undefined;
+  /** what all peers have in common, where that is trouble */
+  #everywhere: PerFamily<Verdict> = {};
 
   constructor(carrier: ProbeCarrier, pace: Pace = PACE) {
     this.#carrier = carrier;
@@ -153,6 +155,11 @@ export class ProbeEngine {
   verdict(key: string, family: Family): Verdict | undefined {
     const row = this.#rows.get(key);
     return row === undefined ? undefined : this.#records[family]?.verdict(row);
+  }
+
+  /** The trouble that all peers of a family are in, as of the last round; undefined where they differ, or there is but one. */
+  everywhere(family: Family): Verdict | undefined {
+    return this.#everywhere[family];
   }
 
   /** The peers that are not reachable as they should be: how many, and the first of them in the order of their keys. */
@@ -259,10 +266,28 @@ export class ProbeEngine {
       if (path === "overlay" && afterSilence !== undefined && answered > 0) records.setState(row, "fullSize", "silent");
       records.markProbed(row, now, path === "fullSize" && sent > 0);
     }
-    return [...new Set(trains.map(({ row }) => row))].flatMap((row) => this.#judge(row, now));
+    const changed = [...new Set(trains.map(({ row }) => row))].flatMap((row) => this.#judge(row, now));
+    this.#everywhere = mapFamilies(this.#records, (_, family) => this.#inCommon(family));
+    return changed.map(({ row, ...change }) => ({
+      ...change,
+      ...this.#explain(change.peer, row, change.families, change.to),
+    }));
   }
 
-  #judge(row: number, now: number): Change[] {
+  #inCommon(family: Family): Verdict | undefined {
+    let common: Verdict | undefined;
+    let peers = 0;
+    for (const [row, peer] of this.#peers.entries()) {
+      if (peer === undefined || !this.#familiesFor(peer).includes(family)) continue;
+      const verdict = this.#verdict(row, family);
+      if (!isTrouble(verdict) || (common !== undefined && verdict !== common)) return undefined;
+      common = verdict;
+      peers++;
+    }
+    return peers > 1 ? common : undefined;
+  }
+
+  #judge(row: number, now: number): (Change & { readonly row: number })[] {
     const peer = this.#peers[row];
     if (peer === undefined) return [];
     const changed = mapFamilies(this.#records, (records, family) => {
@@ -278,7 +303,7 @@ export class ProbeEngine {
     const alike = Map.groupBy(familiesOf(changed), (family) => `${changed[family]?.from} ${changed[family]?.to}`);
     return [...alike.values()].flatMap((families) => {
       const change = changed[families[0] ?? 4];
-      return change ? [{ peer, families, ...change, ...this.#explain(peer, row, families, change.to) }] : [];
+      return change ? [{ row, peer, families, ...change }] : [];
     });
   }
 
@@ -296,6 +321,7 @@ export class ProbeEngine {
       fullBytes: families.flatMap((each) => this.#input?.own[each]?.mtu ?? []),
       outerBytes: own.mtu + own.overhead,
       lossPercent: sent === 0 ? 0 : (1 - received / sent) * 100,
+      everywhere: this.#everywhere[family] === verdict,
     });
   }
 }

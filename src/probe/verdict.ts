@@ -48,10 +48,20 @@ export interface Scene {
   readonly fullBytes: readonly number[];
   readonly outerBytes: number;
   readonly lossPercent: number;
+  /** it is the same with every other node, of which there are several */
+  readonly everywhere: boolean;
 }
 
 /** Why a peer is not reachable as it should be, and what to do about it; undefined where nothing is wrong. Pure. */
 export function explain(verdict: Verdict, scene: Scene): { why: string; fix: string } | undefined {
+  const words = explainOne(verdict, scene);
+  return words && scene.everywhere ? { why: words.why, fix: `${EVERYWHERE}: ${words.fix}` } : words;
+}
+
+/** The cause is most likely where all the ways meet. */
+export const EVERYWHERE = "it is the same with all other nodes, so begin with this one";
+
+function explainOne(verdict: Verdict, scene: Scene): { why: string; fix: string } | undefined {
   const { families, publicIP, local, port, outerBytes } = scene;
   const [devices, fullBytes] = [scene.devices.join(" and "), scene.fullBytes.join(" and ")];
   switch (verdict) {
@@ -68,11 +78,13 @@ export function explain(verdict: Verdict, scene: Scene): { why: string; fix: str
         why: `small packets come through the overlay (${families}), those of full size, ${fullBytes} bytes, do not`,
         fix: `let the network carry packets of ${outerBytes} bytes between ${local} and ${publicIP}, or lower Backend.MTU below that`,
       };
-    case "overlayBlocked":
+    case "overlayBlocked": {
+      const where = scene.everywhere ? "here" : "on that node";
       return {
         why: `${publicIP} answers, but nothing answers through the overlay (${families})`,
-        fix: `let UDP port ${port} through between ${local} and ${publicIP}, both ways; see that ${devices} on that node is up and answers ICMP echoes`,
+        fix: `let UDP port ${port} through between ${local} and ${publicIP}, both ways; if it is open, see with tartan doctor ${where} that ${devices} is in order, and answers ICMP echoes`,
       };
+    }
     case "unreachable":
       return {
         why: `no answer through the overlay (${families}), and none from ${publicIP}`,

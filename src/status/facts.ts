@@ -65,6 +65,8 @@ export interface ProbesFacts {
   verdict(key: string, family: Family): Verdict | undefined;
   /** likewise, all that is known of one */
   of(key: string, family: Family): PeerFacts | undefined;
+  /** the trouble that all peers, two or more, are in; undefined where they differ */
+  everywhere(family: Family): Verdict | undefined;
   /** all probes since the start */
   totals(): readonly PathTotals[];
   /** the peers that are not reachable as they should be: how many of how many, and at most `most` of them */

@@ -97,6 +97,7 @@ export class SampleMesh implements AsyncDisposable {
         intervalMs: 10_000,
         verdict: (key) => find(key)?.verdict,
         of: find,
+        everywhere: () => undefined,
         totals: () => [],
         troubled: () => ({ total: 0, of: leases.length, first: [] }),
       },

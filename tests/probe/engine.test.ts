@@ -119,6 +119,28 @@ describe("the engine", () => {
     expect(world.engine.troubled(10)).toEqual({ total: 0, first: [] });
   });
 
+  test("says so where it is the same with all peers, at once", async () => {
+    const world = new World([peer(1), peer(2)]);
+    await world.round();
+    world.silence(vtepOf(peer(1)));
+    await world.round();
+    expect(world.engine.everywhere(4)).toBeUndefined();
+    expect(world.engine.troubled(1).first[0]?.fix).not.toContain("all other nodes");
+    world.silence(vtepOf(peer(1)), vtepOf(peer(2)));
+    await world.round();
+    expect(world.engine.everywhere(4)).toBe("overlayBlocked");
+    for (const { fix } of world.engine.troubled(2).first)
+      expect(fix).toStartWith("it is the same with all other nodes");
+    world.silence(vtepOf(peer(1)), vtepOf(peer(2)), peer(2).publicIPs[4]);
+    await world.round();
+    expect(world.engine.everywhere(4)).toBeUndefined();
+    // Of one other node nobody can tell which of the two it is.
+    const small = new World([peer(1)]);
+    small.silence(vtepOf(peer(1)));
+    await small.round();
+    expect(small.engine.everywhere(4)).toBeUndefined();
+  });
+
   test("tells apart that only small packets pass", async () => {
     const world = new World([peer(1)]);
     world.carrier.answersTo = ({ bytes }) => bytes < 1400;

@@ -66,6 +66,7 @@ test("each verdict that is not right is explained, with what can be done", () =>
     fullBytes: [1450],
     outerBytes: 1500,
     lossPercent: 12.4,
+    everywhere: false,
   };
   const words = (verdict: Verdict) => {
     const found = explain(verdict, scene);
@@ -79,4 +80,9 @@ test("each verdict that is not right is explained, with what can be done", () =>
   expect(words("unreachable")).toMatch(/no answer.*IPv4.*192\.0\.2\.2.*node is up/);
   expect(words("mtuTooSmall")).toMatch(/1450 bytes.*1500 bytes.*Backend\.MTU/);
   expect(words("lossy")).toMatch(/12 %.*between 192\.0\.2\.1 and 192\.0\.2\.2/);
+  expect(words("overlayBlocked")).toContain("on that node");
+  const everywhere = explain("overlayBlocked", { ...scene, everywhere: true });
+  expect(everywhere?.fix).toMatch(
+    /^it is the same with all other nodes, so begin with this one: .*UDP port 4789.* here$/,
+  );
 });

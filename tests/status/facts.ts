@@ -85,6 +85,7 @@ export function probesThatSay(verdicts: Readonly<Record<string, Verdict>>): Prob
   const path = { sent: 10, received: 8, lastMs: 1, p50Ms: 1, p99Ms: 2, lastSuccessAt: NOW - 500 };
   return {
     intervalMs: 10_000,
+    everywhere: () => undefined,
     verdict: (key) => verdicts[key],
     of: (key) => {
       const verdict = verdicts[key];

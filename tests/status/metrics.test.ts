@@ -33,6 +33,7 @@ function withPeers(count: number): Partial<Facts> {
   const path = { sent: 10, received: 9, lastMs: 2, p50Ms: 2, p99Ms: 4, lastSuccessAt: NOW - 5_000 };
   const probes: ProbesFacts = {
     intervalMs: 10_000,
+    everywhere: () => undefined,
     verdict: (key) => (key === "node-1" ? "overlayBlocked" : key === "node-2" ? "unknown" : "reachable"),
     of: (key) =>
       key === "node-2"

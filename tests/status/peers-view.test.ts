@@ -132,6 +132,18 @@ test("a rejected record, one whose last good lease stays, and a lease that has j
   });
 });
 
+test("a node of another VNI is left out with both VNIs named, and where all are, this node is the one to look at", async () => {
+  const other = (n: number) => exampleLease(IPV4, n, { vteps: { 4: { vni: 7, mac: exampleMac(4, n) } } });
+  const one = await peer(programmed(IPV4, [exampleLease(IPV4, 1), other(2)]).known, "node-2");
+  expect(one).toMatchObject({
+    state: "leftOut",
+    why: "nothing is programmed for it: its VNI is 7, ours is 1",
+    fix: "give all nodes one Backend.VNI, 7 or 1, and restart the agents that have the other one",
+  });
+  const { items } = await peers(programmed(IPV4, [other(1), other(2)]).known);
+  for (const { fix } of items) expect(fix).toStartWith("it is the same with all other nodes, so begin with this one: ");
+});
+
 test("what is desired and what the kernel has, of one node and family", async () => {
   const { known, kernel } = programmed(
     DUAL,

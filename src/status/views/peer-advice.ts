@@ -1,5 +1,7 @@
 import { OVERHEAD } from "../../desired/vxlan.ts";
-import { explain } from "../../probe/verdict.ts";
+import type { Lease } from "../../lease/lease.ts";
+import { FAMILIES } from "../../net/family.ts";
+import { EVERYWHERE, explain } from "../../probe/verdict.ts";
 import type { Facts } from "../facts.ts";
 import type { FamilyStatus, PeerStatus } from "./peer-status.ts";
 
@@ -28,15 +30,26 @@ export function adviceFor(facts: Facts, status: PeerStatus, parts: readonly Fami
   }
 }
 
-function leftOut({ source }: Facts, { key, lease, leftOut: reason }: PeerStatus): Advice {
-  const where = `${source.kind} ${source.location}`;
-  return {
-    why: `nothing is programmed for it: ${reason}`,
-    fix:
-      lease !== undefined && lease.backendType !== "vxlan"
-        ? `let that node run with the backend vxlan: its lease ${key} in ${where} has ${lease.backendType}`
-        : `mend its lease ${key} in ${where}, or remove it if the node is gone`,
-  };
+function leftOut(facts: Facts, { key, lease, leftOut: reason }: PeerStatus): Advice {
+  const { kind, location } = facts.source;
+  const where = `${kind} ${location}`;
+  const why = `nothing is programmed for it: ${reason}`;
+  if (lease !== undefined && lease.backendType !== "vxlan")
+    return {
+      why,
+      fix: `let that node run with the backend vxlan: its lease ${key} in ${where} has ${lease.backendType}`,
+    };
+  return { why, fix: otherVni(facts, lease) ?? `mend its lease ${key} in ${where}, or remove it if the node is gone` };
+}
+
+function otherVni({ own, desired, snapshot }: Facts, lease: Lease | undefined): string | undefined {
+  const family = FAMILIES.find((each) => lease?.vteps[each] && own?.vteps[each]?.vni !== lease.vteps[each].vni);
+  const [ours, theirs] = family === undefined ? [] : [own?.vteps[family]?.vni, lease?.vteps[family]?.vni];
+  if (ours === undefined || theirs === undefined) return undefined;
+  const fix = `give all nodes one Backend.VNI, ${theirs} or ${ours}, and restart the agents that have the other one`;
+  const isEverywhere =
+    (snapshot?.leases.length ?? 0) > 2 && desired?.devices.every(({ neighbours }) => neighbours.size === 0);
+  return isEverywhere ? `${EVERYWHERE}: ${fix}` : fix;
 }
 
 function justCome({ problems }: Facts, { key }: PeerStatus): Advice {
@@ -77,6 +90,7 @@ function explained(
     fullBytes: devices.map(({ mtu }) => mtu),
     outerBytes: (device?.mtu ?? 0) + OVERHEAD[family],
     lossPercent: lossPercent(facts.probes?.of(key, family)?.overlay),
+    everywhere: facts.probes?.everywhere(family) === verdict,
   });
   return words ?? notProbed(facts);
 }
