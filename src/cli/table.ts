@@ -64,6 +64,12 @@ export function truncate(text: string, width: number): string {
   return out + ELLIPSIS;
 }
 
+/** A text in lines of at most `width` columns, broken at its blanks: a longer word, such as a command's argument, stays whole. */
+export function wrap(text: string, width: number): string[] {
+  if (Bun.stringWidth(text) <= width) return [text];
+  return Bun.wrapAnsi(text, Math.max(20, width), { trim: true }).split("\n");
+}
+
 export type Colour = "green" | "yellow" | "red" | "bold" | "dim";
 
 /** Marks text for the eye; where there are no colours it returns the text as it is. */

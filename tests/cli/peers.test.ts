@@ -68,6 +68,23 @@ test.each([3, 10, 24])(
   },
 );
 
+test("why and what to do stand in full below the table, of the first in trouble", () => {
+  const why = "192.0.2.2 answers, but nothing answers through the overlay (IPv4)";
+  const fix = "let UDP port 8472 through between 192.0.2.1 and 192.0.2.2, both ways";
+  const bad = [1, 2, 3, 4].map((number) => samplePeer(number, { state: "down", why, fix }));
+  const counts = { down: 4, notProgrammed: 0, leftOut: 0, degraded: 0, unknown: 0, up: 1 };
+  const list = { items: [...bad, samplePeer(5)], counts, total: 5, offset: 0, next: null, probeIntervalMs: 10_000 };
+  const shown = (output: "text" | "wide") => listText(list, { node: undefined, output }, SCREEN);
+  const lines = shown("text");
+  expect(Math.max(...lines.map((line) => Bun.stringWidth(line)))).toBeLessThanOrEqual(80);
+  const text = lines.slice(7).join("\n");
+  expect(text).toStartWith(`node-1 is down: ${why.replace(" (", "\n  (")}\n  fix: ${fix}\nnode-2 is down`);
+  expect(text).toContain("… and 1 more in trouble: tartan peers -o wide");
+  expect(text).not.toContain("node-4 is");
+  expect(shown("wide").join("\n")).not.toContain("node-1 is down:");
+  expect(listText({ ...list, items: [samplePeer(5)] }, { node: undefined, output: "text" }, SCREEN)).toHaveLength(3);
+});
+
 test.each([
   [{}, "no other node"],
   [{ up: 1 }, "1 peer: 1 up"],

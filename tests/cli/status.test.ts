@@ -99,7 +99,7 @@ version    0.1.0+aaaa
       {
         readiness: {
           ready: false,
-          reasons: [{ condition: "device", message: `flannel.1 is missing ${"x".repeat(100)}` }],
+          reasons: [{ condition: "device", message: `flannel.1 is missing${" abcdefg".repeat(10)}` }],
           warnings: [{ condition: "peers", message: "n2 can't be reached" }],
         },
         leaseSource: { ...STATE.leaseSource, error: "connection refused" },
@@ -113,7 +113,8 @@ version    0.1.0+aaaa
     );
     for (const line of [
       "<red>not ready",
-      `<red>device: flannel.1 is missing ${"x".repeat(100)}`,
+      `<red>device: flannel.1 is missing${" abcdefg".repeat(5)}`,
+      `<bold>           <red>${"abcdefg ".repeat(5).trim()}`,
       "<yellow>peers: n2 can't be reached",
       "<yellow>connection refused",
       "<red>it is another node's",
@@ -174,10 +175,12 @@ test("a node without an agent shows what it has", () => {
   };
   expect(
     lines(kernelStatusLines(status), SCREEN),
-  ).toBe(`state      the agent does not answer; this is what the node itself shows
+  ).toBe(`state      the agent does not answer: packets go as the kernel has it, and
+           nobody follows changes; see its log
            flanneld runs here as process 7
 devices    no VXLAN device
-peers      2 peers incomplete, see tartan diff
+peers      2 peers incomplete: the agent mends it when it is back; tartan diff
+           says what is missing
 subnet.env /run/flannel/subnet.env: it is missing
 rules      only root may ask
 `);

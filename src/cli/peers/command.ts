@@ -8,7 +8,8 @@ import { kernelPeers } from "../kernel-peers.ts";
 import { LocalNode, ownDevices } from "../local-node.ts";
 import { type CommandSpec, HELP, optionsHelp, parseOptions, SWITCH } from "../options.ts";
 import { paintedTable, plural, print, printJson, remark, type Screen, screenOf, TABLE_OUTPUT } from "../output.ts";
-import { countsLine } from "../peer-words.ts";
+import { countsLine, STATE_WORDS } from "../peer-words.ts";
+import { wrap } from "../table.ts";
 import {
   FAMILY_OF,
   isInTrouble,
@@ -36,6 +37,9 @@ const OPTIONS = {
   help: HELP,
 };
 export const PEERS: CommandSpec = { options: OPTIONS, args: {} };
+/** of peers in trouble */
+const MOST_ADVICE = 3;
+
 type Options = ReturnType<typeof parse>;
 
 const TEXT = `Usage: tartan peers [OPTION]...
@@ -97,7 +101,7 @@ async function show(list: ResourceOf<"peers">, options: Options, screen: Screen)
   return list.items.some(({ state }) => isInTrouble(state)) ? 1 : 0;
 }
 
-/** The table, as much of it as there is room for, and what there is in numbers. */
+/** The table and what to do, as much of it as there is room for, and what there is in numbers. */
 export function listText(
   { items, counts, probeIntervalMs }: ResourceOf<"peers">,
   { node, output }: Pick<Options, "node" | "output">,
@@ -105,9 +109,11 @@ export function listText(
   height = Number.POSITIVE_INFINITY,
 ): string[] {
   const lines = items.length === 0 ? [] : peerTable(items, screen, output === "wide");
+  const advice = output === "wide" ? [] : adviceLines(items, screen);
   const probes = probeIntervalMs === null ? "not probed" : `probed every ${probeIntervalMs / 1000} s`;
   const end = node === undefined ? [`${countsLine(counts)}${items.length > 0 ? `; ${probes}` : ""}`] : [];
   const room = height - end.length;
+  if (lines.length + advice.length <= room) return [...lines, ...advice, ...end];
   if (lines.length <= room) return [...lines, ...end];
   return [...lines.slice(0, room - 1), `… and ${lines.length - room + 1} more lines`, ...end];
 }
@@ -125,6 +131,22 @@ export function peerTable(peers: readonly Peer[], screen: Screen, wide: boolean)
         peers.map((peer) => peerRow(peer, now)),
         screen,
       );
+}
+
+/** Of the first in trouble in full why, for which a row has no room, and what to do about it. */
+function adviceLines(peers: readonly Peer[], { paint, width }: Screen): string[] {
+  const bad = peers.filter(({ state }) => isInTrouble(state));
+  const lines = bad.slice(0, MOST_ADVICE).flatMap(({ node, key, state, why, fix }) => {
+    const [first = "", ...more] = wrap(
+      `${node ?? key} is ${STATE_WORDS[state]}${why === null ? "" : `: ${why}`}`,
+      width - 2,
+    );
+    const help = fix === null ? [] : wrap(`fix: ${fix}`, width - 2);
+    return [paint("bold", first), ...[...more.map((line) => paint("bold", line)), ...help].map((line) => `  ${line}`)];
+  });
+  const rest = bad.length - MOST_ADVICE;
+  if (rest > 0) lines.push(`… and ${rest} more in trouble: tartan peers -o wide`);
+  return lines.length === 0 ? [] : ["", ...lines, ""];
 }
 
 function changeLine(peer: Peer, before: Peer | undefined): string {
@@ -147,6 +169,8 @@ async function showKernel(away: AgentAwayError, { output, family, node }: Option
     lines.push(
       `${plural(peers.length, "peer")} in the kernel, ${incomplete} incomplete; no agent tells whether it is all`,
     );
+    if (incomplete > 0)
+      lines.push("start the agent, which adds what is missing; tartan trace ADDRESS says how to by hand");
     await print(`${lines.join("\n")}\n`);
   }
   return peers.some(({ missing }) => missing.length > 0) ? 1 : 3;

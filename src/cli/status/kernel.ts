@@ -70,7 +70,11 @@ export function kernelStatusLines(status: KernelStatus) {
     families.map((family) => `${name} (IPv${family})`),
   );
   return [
-    { label: "state", text: "the agent does not answer; this is what the node itself shows", colour: "red" as const },
+    {
+      label: "state",
+      text: `the agent does not answer: packets go as the kernel has it, and nobody follows changes; ${processes.length === 0 ? "start it" : "see its log"}`,
+      colour: "red" as const,
+    },
     ...processes.map(({ pid, name }) => ({
       label: "state",
       text: `${name} runs here as process ${pid}`,
@@ -92,7 +96,7 @@ export function kernelStatusLines(status: KernelStatus) {
       ? { label: "peers", text: "none is incomplete in the kernel" }
       : {
           label: "peers",
-          text: `${plural(incompletePeers, "peer")} incomplete, see tartan diff`,
+          text: `${plural(incompletePeers, "peer")} incomplete: the agent mends it when it is back; tartan diff says what is missing`,
           colour: "red" as const,
         },
     content === null

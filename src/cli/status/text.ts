@@ -2,8 +2,7 @@ import type { Event } from "../../api/events.ts";
 import type { State } from "../../api/state.ts";
 import { age, counts, plural, type Screen } from "../output.ts";
 import { countsLine } from "../peer-words.ts";
-import type { Colour } from "../table.ts";
-import { truncate } from "../table.ts";
+import { type Colour, truncate, wrap } from "../table.ts";
 
 /** `tartan status` for the eye. Pure but for the time. */
 
@@ -15,14 +14,17 @@ interface Line {
 
 const INDENT = 11;
 
-/** Lines of the same label show it once. Long ones end in …, all but those in colour, which tell what is wrong. */
+/** Lines of the same label show it once. Long ones end in …, all but those in colour, which tell what is wrong: they go on. */
 export function lines(entries: readonly Line[], { paint, width }: Screen): string {
+  const room = Math.max(20, width - INDENT);
   return entries
-    .map(({ label, text, colour }, at) => {
-      const shown = entries[at - 1]?.label === label ? "" : label;
-      const room = Math.max(20, width - INDENT);
-      const body = colour === "red" || colour === "yellow" ? text : truncate(text, room);
-      return `${paint("bold", shown.padEnd(INDENT))}${colour ? paint(colour, body) : body}\n`;
+    .flatMap(({ label, text, colour }, at) => {
+      const isWrong = colour === "red" || colour === "yellow";
+      const body = isWrong ? wrap(text, room) : [truncate(text, room)];
+      return body.map((line, row) => {
+        const shown = row > 0 || entries[at - 1]?.label === label ? "" : label;
+        return `${paint("bold", shown.padEnd(INDENT))}${colour ? paint(colour, line) : line}\n`;
+      });
     })
     .join("");
 }
