@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { constants } from "node:os";
+import type { Screen } from "../../src/cli/output.ts";
 import { follow, type KernelView, type TraceInput } from "../../src/cli/trace/follow.ts";
 import type { Trace } from "../../src/cli/trace/result.ts";
 import { traceText } from "../../src/cli/trace/text.ts";
@@ -22,6 +23,7 @@ const mac = (text: string): Mac =>
     throw new Error(text);
   })();
 
+const SCREEN: Screen = { paint: (_, text) => text, width: 80 };
 const PEER_MAC = mac("02:00:00:00:00:02");
 const LINK = { alias: "", mac: undefined, up: true, vxlan: undefined };
 const ETH0: Link = { ...LINK, index: 2, name: "eth0", kind: "veth", mtu: 1500 };
@@ -117,6 +119,7 @@ const LEASE = {
     publicIP: "192.0.2.2",
     vtepMAC: PEER_MAC,
     own: false,
+    peer: null,
   },
 };
 
@@ -155,7 +158,7 @@ describe("a packet to another node's pod", () => {
       "flannel.1 1450, 1500 on eth0 less 50 is 1450",
       "none: both ends are in the pod network",
     ]);
-    expect(traceText(found, (_, text) => text)).toStartWith("10.244.2.7: in the subnet 10.244.2.0/24 of node n2\n");
+    expect(traceText(found, SCREEN)).toStartWith("10.244.2.7: in the subnet 10.244.2.0/24 of node n2\n");
   });
 
   test.each<[what: string, change: (world: World) => unknown, last: string, problem: RegExp, fix: RegExp]>([
@@ -241,7 +244,7 @@ describe("a packet to another node's pod", () => {
     expect(stepsOf(found).filter((step) => step.endsWith("LOST"))).toHaveLength(1);
     expect(found.loss?.problem).toMatch(problem);
     expect(found.loss?.fix).toMatch(fix);
-    expect(traceText(found, (__, text) => text)).toContain("The packet would be lost here: ");
+    expect(traceText(found, SCREEN)).toContain("The packet would be lost here: ");
   });
 
   test("is lost where an entry is another than the lease's, though nothing is missing", () => {
@@ -252,6 +255,23 @@ describe("a packet to another node's pod", () => {
     expect(elsewhere.loss?.fix).toMatch(/^the agent repairs it by itself/);
     const other = trace("10.244.2.7", undefined, { lease: { ...LEASE, vtepMAC: "02:00:00:00:00:99" } });
     expect(other.loss?.problem).toMatch(/has the MAC 02:00:00:00:00:02, the lease of n2 02:00:00:00:00:99$/);
+  });
+
+  test("says what the agent knows of the node beyond, and promises no repair of what is left out", () => {
+    const [why, fix] = ["192.0.2.2 answers, but nothing answers through the overlay", "let UDP port 8472 through"];
+    const down = trace("10.244.2.7", undefined, { lease: { ...LEASE, peer: { state: "down", why, fix } } });
+    expect(down).toMatchObject({ loss: undefined, beyond: { problem: `n2 is down: ${why}`, fix } });
+    expect(traceText(down, SCREEN)).toEndWith(
+      `The packet leaves this node to 192.0.2.2, n2.\nBut n2 is down: ${why}.\nWhat helps: ${fix}\n`,
+    );
+    const up = { state: "up" as const, why: null, fix: null };
+    expect(trace("10.244.2.7", undefined, { lease: { ...LEASE, peer: up } }).beyond).toBeUndefined();
+    const peer = { state: "leftOut" as const, why: "its VNI is 7, ours is 1", fix: "give all nodes one Backend.VNI" };
+    const noRoute = (world: World) => {
+      world.routes = world.routes.filter(({ to }) => to.startsWith("192"));
+    };
+    const leftOut = trace("10.244.2.7", noRoute, { lease: { ...LEASE, peer } });
+    expect(leftOut.loss).toEqual({ problem: `n2 is left out: ${peer.why}`, fix: peer.fix });
   });
 
   test("says that no node has the address", () => {

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import type * as v from "valibot";
 import type { Lease } from "../../api/leases.ts";
+import type { FamilyName } from "../../api/values.ts";
 import { describeError } from "../../base/errors.ts";
 import { parsed } from "../../config/schema.ts";
 import { familyOfDevice } from "../../kernel/owned.ts";
@@ -10,8 +11,7 @@ import { containsAddress, parsePrefix } from "../../net/prefix.ts";
 import { AGENT_OPTIONS, AgentClient, type AgentPlaces } from "../client.ts";
 import { LocalNode, NODE_OPTIONS, ownDevices, readSubnetEnv, rulesPresent } from "../local-node.ts";
 import { type CommandSpec, HELP, OUTPUT, optionsHelp, parseOptions } from "../options.ts";
-import { print, printJson } from "../output.ts";
-import { paintFor } from "../table.ts";
+import { print, printJson, screenOf } from "../output.ts";
 import { follow, type KernelView } from "./follow.ts";
 import type { TargetLease, Trace } from "./result.ts";
 import { traceText } from "./text.ts";
@@ -32,7 +32,7 @@ way to the other node's public address, source, MTU, masquerading. Says what is
 missing and what helps. Sends nothing and changes nothing.
 
 The kernel is read by the command itself; the agent, if it answers, tells whose
-address it is and what the lease says.
+address it is, what the lease says, and whether its probes reach that node.
 
 Options:
 ${optionsHelp(OPTIONS)}
@@ -42,8 +42,8 @@ Examples:
   tartan trace fd00:10:244:5::2 -o json
   ip netns exec NAME tartan trace 10.244.62.2   in another network namespace
 
-Exit code: 0 the packet leaves or arrives; 1 it would be lost here, with the
-reason; 2 wrong options.
+Exit code: 0 the packet leaves or arrives, whatever the probes say; 1 it would
+be lost here, with the reason; 2 wrong options.
 `;
 
 /** @returns the exit code @throws UsageError, KernelError */
@@ -66,7 +66,7 @@ export async function runTrace(args: readonly string[]): Promise<number> {
   });
   const notes = problem === undefined ? trace.notes : [...trace.notes, problem];
   if (options.output === "json") await printJson(forPrograms({ ...trace, notes }));
-  else await print(traceText({ ...trace, notes }, paintFor(process.stdout)));
+  else await print(traceText({ ...trace, notes }, screenOf(process.stdout)));
   return trace.loss === undefined ? 0 : 1;
 }
 
@@ -76,24 +76,27 @@ async function leaseOf(
   places: AgentPlaces,
 ): Promise<{ lease?: TargetLease | null; problem?: string }> {
   const agent = new AgentClient(places);
+  const family = FAMILY_NAME[familyOf(target)];
   try {
     const [{ lease: own }, { items }] = await Promise.all([agent.get("lease"), agent.list("leases")]);
     const leases = own === null || items.some(({ key }) => key === own.key) ? items : [own, ...items];
-    return { lease: leases.map((each) => holding(target, each, own?.key)).find((each) => each !== undefined) ?? null };
+    const lease = leases.find((each) => holds(each[family], target));
+    if (lease === undefined) return { lease: null };
+    const { key, node, [family]: part } = lease;
+    const isOwn = key === own?.key;
+    const peer = isOwn ? undefined : (await agent.list("peers", { node: key, family })).items[0];
+    const { subnet, publicIP = null, vtepMAC = null } = part ?? {};
+    return { lease: { key, node, subnet: subnet ?? "", publicIP, vtepMAC, own: isOwn, peer: peer ?? null } };
   } catch (error) {
     return { problem: `by the kernel alone: ${describeError(error)}` };
   }
 }
 
-function holding(
-  target: Address,
-  lease: v.InferOutput<typeof Lease>,
-  own: string | undefined,
-): TargetLease | undefined {
-  const { subnet, publicIP = null, vtepMAC = null } = lease[familyOf(target) === 4 ? "ipv4" : "ipv6"] ?? {};
-  const prefix = subnet && parsePrefix(subnet);
-  if (!subnet || !prefix || !containsAddress(prefix, target)) return undefined;
-  return { key: lease.key, node: lease.node, subnet, publicIP, vtepMAC, own: lease.key === own };
+const FAMILY_NAME: Readonly<Record<Family, FamilyName>> = { 4: "ipv4", 6: "ipv6" };
+
+function holds(part: v.InferOutput<typeof Lease>[FamilyName], target: Address): boolean {
+  const prefix = part?.subnet && parsePrefix(part.subnet);
+  return Boolean(prefix && containsAddress(prefix, target));
 }
 
 function viewOf(node: LocalNode): KernelView {
@@ -124,7 +127,7 @@ function forwards(family: Family): boolean | undefined {
 }
 
 /** The same in JSON, where nothing goes missing. */
-function forPrograms({ target, kind, lease, steps, loss, arrives, notes }: Trace): object {
+function forPrograms({ target, kind, lease, steps, loss, arrives, beyond, notes }: Trace): object {
   return {
     target,
     kind,
@@ -135,6 +138,7 @@ function forPrograms({ target, kind, lease, steps, loss, arrives, notes }: Trace
     problem: loss?.problem ?? null,
     fix: loss?.fix ?? null,
     arrives: loss === undefined ? arrives : null,
+    beyond: beyond ?? null,
     notes,
   };
 }

@@ -11,6 +11,7 @@ import type { Mac } from "../../net/mac.ts";
 import { containsAddress, formatPrefix } from "../../net/prefix.ts";
 import type { RulesInKernel } from "../../rules/leftovers.ts";
 import { Findings } from "./findings.ts";
+import { beyond, nameOf, whyPeer } from "./peer.ts";
 import type { TargetKind, TargetLease, Trace } from "./result.ts";
 
 /** The kernel, asked one thing after the other. */
@@ -55,7 +56,8 @@ export function follow(input: TraceInput): Trace {
         fix: `sysctl -w ${name}=1`,
       });
   }
-  return { target, kind, lease, steps: found.steps, loss: found.loss, arrives, notes: found.notes };
+  const { steps, loss, notes } = found;
+  return { target, kind, lease, steps, loss, arrives, beyond: loss === undefined ? beyond(lease) : undefined, notes };
 }
 
 function kindOf({ target, kernel, subnetEnv, lease }: TraceInput): TargetKind {
@@ -166,6 +168,10 @@ class Path {
         problem: `no node has a lease whose subnet holds ${target}`,
         fix: "check the address; if a node should have it, see tartan get leases, and tartan status on that node",
       });
+      return;
+    }
+    if (lease?.peer?.state === "leftOut") {
+      this.#found.lost(step, text, whyPeer(lease));
       return;
     }
     const device = this.#input.kernel.overlay(familyOf(target));
@@ -351,10 +357,6 @@ const DROPPING: Readonly<Record<number, string>> = {
   [constants.errno.EHOSTUNREACH]: "an unreachable route",
   [constants.errno.EACCES]: "a prohibiting route",
 };
-
-function nameOf({ node, key }: TargetLease): string {
-  return node ?? key;
-}
 
 function describe({ name, kind, mtu, up, vxlan }: Link): string {
   const vni = vxlan === undefined ? "" : ` ${vxlan.vni}, UDP port ${vxlan.port}`;

@@ -1,3 +1,4 @@
+import type { Peer } from "../../api/peers.ts";
 import type { Address } from "../../net/address.ts";
 
 /** What is known of the way of a packet, for the screen and for programs. */
@@ -28,7 +29,7 @@ export interface Step {
  */
 export type TargetKind = "local" | "localPod" | "pod" | "outside";
 
-/** Why the packet would be lost here, and what helps. */
+/** Why the packet would be lost, and what helps. */
 export interface Loss {
   readonly problem: string;
   readonly fix: string;
@@ -43,6 +44,8 @@ export interface TargetLease {
   readonly vtepMAC: string | null;
   /** this node's own */
   readonly own: boolean;
+  /** how that node is in this family; null: it is this one, or that is not known */
+  readonly peer: Pick<Peer, "state" | "why" | "fix"> | null;
 }
 
 export interface Trace {
@@ -54,5 +57,7 @@ export interface Trace {
   readonly loss: Loss | undefined;
   /** where the packet goes, in a sentence, if it is not lost */
   readonly arrives: string;
+  /** why it may be lost after that, by the agent's probes */
+  readonly beyond: Loss | undefined;
   readonly notes: readonly string[];
 }
