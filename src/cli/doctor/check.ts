@@ -1,5 +1,7 @@
 import type { Context } from "./context.ts";
 
+export { plural } from "../output.ts";
+
 /** What a check found: `skipped` where it does not apply, or can't look. */
 export type Status = "ok" | "warning" | "error" | "skipped";
 

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { chooseExternalInterface } from "../../config/choose-interface.ts";
+import { chooseExternalInterface, type WantedInterface } from "../../config/choose-interface.ts";
 import type { ExternalInterface } from "../../config/interface.ts";
 import type { NetworkConfig } from "../../config/network.ts";
 import { parseSubnetFile } from "../../config/subnet-env.ts";
@@ -113,7 +113,18 @@ export class Context {
         publicIPs: publicIPs ?? {},
       };
     }
-    return chooseExternalInterface(inventory, this.settings.flags, familiesOf(ranges));
+    return chooseExternalInterface(inventory, this.#wantedInterface(), familiesOf(ranges));
+  }
+
+  /** As the flags have it; where nobody knows them, as the agent that was here last had it. */
+  #wantedInterface(): WantedInterface {
+    const { flags, leaseSource } = this.settings;
+    const isGiven = flags.iface.length + flags.ifaceRegex.length + familiesOf(flags.publicIPs).length > 0;
+    if (isGiven || flags.canReach !== undefined || leaseSource !== undefined || this.isAgentHere) return flags;
+    const { ownDevices, inventory } = this.kernel();
+    const here = new Set(inventory.interfaces.flatMap(({ addresses }) => addresses.map(({ address }) => address)));
+    const sources = ownDevices.flatMap(({ vxlan }) => vxlan?.local ?? []);
+    return { ...flags, iface: sources.filter((source) => here.has(source)) };
   }
 
   /** This node's own subnets, from the agent or from subnet.env. */

@@ -3,6 +3,7 @@ import { AGENT_CHECKS } from "./checks/agent.ts";
 import { CLOCK_CHECKS } from "./checks/clock.ts";
 import { CNI_CONF_CHECKS } from "./checks/cni-conf.ts";
 import { PLUGIN_CHECKS } from "./checks/cni-plugins.ts";
+import { ENTRY_CHECKS } from "./checks/entries.ts";
 import { FEATURE_CHECKS } from "./checks/features.ts";
 import { FIREWALL_CHECKS } from "./checks/firewalls.ts";
 import { INTERFACE_CHECKS } from "./checks/interfaces.ts";
@@ -22,6 +23,7 @@ export const CHECKS: readonly Check[] = [
   ...CLOCK_CHECKS,
   ...FEATURE_CHECKS,
   ...SYSCTL_CHECKS,
+  ...ENTRY_CHECKS,
   ...INTERFACE_CHECKS,
   ...MTU_CHECKS,
   ...PORT_CHECKS,

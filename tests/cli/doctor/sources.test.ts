@@ -4,12 +4,15 @@ import * as v from "valibot";
 import { parseAllDocuments } from "yaml";
 import { judgeAgent, judgePeers, judgeReadiness, judgeVersion } from "../../../src/cli/doctor/checks/agent.ts";
 import { judgeDate, judgeSkew } from "../../../src/cli/doctor/checks/clock.ts";
+import { judgeEntries } from "../../../src/cli/doctor/checks/entries.ts";
 import { judgeFirewalls } from "../../../src/cli/doctor/checks/firewalls.ts";
 import { judgeEtcdRights, judgeNode, judgeRights, judgeServers } from "../../../src/cli/doctor/checks/lease-source.ts";
 import { judgeBlockers, judgeKinds } from "../../../src/cli/doctor/checks/packet-filter.ts";
 import { clockOf } from "../../../src/cli/doctor/clock-of.ts";
+import type { KernelPeer } from "../../../src/cli/kernel-peers.ts";
 import { parseNetConf } from "../../../src/config/net-conf.ts";
 import { AGENT_RIGHTS } from "../../../src/lease/kube-review.ts";
+import { address } from "../../lease/samples.ts";
 import { haveFixes, told } from "./judgements.ts";
 
 const NETWORK = parseNetConf('{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}', "x", {
@@ -144,31 +147,61 @@ describe("the agent", () => {
       "ok: it runs as flanneld (process 7)",
     ],
   ])("%j: %s", (facts, expected) => {
-    const findings = judgeAgent(facts);
+    const findings = judgeAgent({ devices: [], ...facts });
     expect(told(findings)).toStartWith(expected);
     expect(haveFixes(findings)).toBe(true);
   });
 
   test("a flanneld is to be stopped before tartan starts", () => {
     const flanneld = { pid: 7, name: "flanneld", executable: "/opt/bin/flanneld" };
-    const findings = judgeAgent({ processes: [flanneld], address: undefined, problems: ["x does not answer"] });
+    const findings = judgeAgent({
+      processes: [flanneld],
+      address: undefined,
+      problems: ["x does not answer"],
+      devices: [],
+    });
     expect(told(findings)).toContain("warning: flanneld (process 7) keeps this node's part of the network");
   });
 
   test("its own words", () => {
     const finding = { condition: "lease", message: "no lease" };
-    expect(told(judgeReadiness({ ready: true, reasons: [], warnings: [] }, "x"))).toBe(
+    expect(told(judgeReadiness({ ready: true, reasons: [], warnings: [] }))).toBe(
       "ok: it is ready, and warns of nothing",
     );
-    expect(told(judgeReadiness({ ready: true, reasons: [], warnings: [finding] }, "x"))).toBe(
-      "warning: (lease) no lease",
-    );
-    expect(told(judgeReadiness({ ready: false, reasons: [finding], warnings: [finding] }, "x"))).toBe(
+    expect(told(judgeReadiness({ ready: true, reasons: [], warnings: [finding] }))).toBe("warning: (lease) no lease");
+    expect(told(judgeReadiness({ ready: false, reasons: [finding], warnings: [finding] }))).toBe(
       "error: not ready (lease): no lease\nwarning: (lease) no lease",
     );
-    expect(told(judgeReadiness({ ready: false, reasons: [], warnings: [] }, "x"))).toStartWith("error: ");
+    expect(told(judgeReadiness({ ready: false, reasons: [], warnings: [] }))).toStartWith("error: ");
     expect(told(judgeVersion("1", "1"))).toStartWith("ok: ");
     expect(told(judgeVersion("1", "2"))).toBe("warning: the agent is 1, this executable 2");
+  });
+
+  test("an agent that is not there where its device is", () => {
+    const away = { processes: [], address: undefined, problems: ["x does not answer"] };
+    expect(judgeAgent({ ...away, devices: [] })).toEqual([]);
+    const [found] = judgeAgent({ ...away, devices: ["flannel.1"] });
+    expect(found).toMatchObject({ status: "warning", message: expect.stringContaining("though flannel.1 is there") });
+    expect(found?.fix).toContain("start the agent");
+  });
+
+  test("its warnings of peers, unless the check of peers tells them", () => {
+    const of = (message: string) => ({ condition: "peers", message });
+    const warnings = [
+      of("peer n2: no answer: do this"),
+      of("lease k3 of n3 is left out: no JSON"),
+      of("not probed: EPERM"),
+    ];
+    const facts = { ready: true, reasons: [], warnings };
+    expect(judgeReadiness(facts)).toHaveLength(3);
+    const bad = [
+      { node: "n2", key: "k2" },
+      { node: "n3", key: "k3" },
+    ];
+    expect(told(judgeReadiness(facts, bad))).toBe("warning: (peers) not probed: EPERM");
+    expect(told(judgeReadiness({ ...facts, warnings: warnings.slice(0, 2) }, bad))).toBe(
+      "ok: it is ready, and warns of nothing but peers",
+    );
   });
 
   test("the nodes that it does not reach", () => {
@@ -190,6 +223,25 @@ describe("the agent", () => {
     const many = Array.from({ length: 12 }, (_, at) => peer(`n${at}`, "down"));
     expect(judgePeers({ items: many, counts })).toHaveLength(11);
   });
+});
+
+test("entries of other nodes that the kernel lacks, each with what it means, the first five by name", () => {
+  const peer = (number: number, missing: KernelPeer["missing"]): KernelPeer => ({
+    family: 4,
+    device: "flannel.1",
+    subnet: `10.244.${number}.0/24`,
+    vtepAddress: address(`10.244.${number}.0`),
+    vtepMAC: undefined,
+    publicIP: undefined,
+    missing,
+  });
+  expect(told(judgeEntries([]))).toBe("ok: the kernel has no other node");
+  expect(told(judgeEntries([peer(1, [])]))).toBe("ok: all that the kernel has of 1 other node is complete");
+  const [one] = judgeEntries([peer(1, ["neighbour"]), peer(2, [])]);
+  expect(one).toMatchObject({ status: "error", fix: expect.stringContaining("tartan trace 10.244.1.1") });
+  expect(one?.message).toStartWith("10.244.1.0/24 lacks its neighbour entry, of 10.244.1.0 on flannel.1, so packets");
+  const many = judgeEntries([1, 2, 3, 4, 5, 6, 7].map((number) => peer(number, ["forwarding"])));
+  expect(many.map(({ message }) => message).at(-1)).toBe("2 more nodes lack entries");
 });
 
 describe("the packet filter", () => {

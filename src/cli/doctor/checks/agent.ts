@@ -1,7 +1,8 @@
 import { readlinkSync } from "node:fs";
+import type { Peer } from "../../../api/peers.ts";
 import { VERSION } from "../../../base/version.ts";
 import type { PeersView } from "../agent-api.ts";
-import { type Check, error, type Finding, NotApplicable, ok, orOk, warning } from "../check.ts";
+import { type Check, error, type Finding, NotApplicable, ok, orOk, plural, warning } from "../check.ts";
 
 /** The agent of this node: whether it runs, answers, is ready and reaches the others. */
 
@@ -18,10 +19,12 @@ export interface AgentFacts {
   readonly address: string | undefined;
   /** why it does not answer, by address */
   readonly problems: readonly string[];
+  /** names of the VXLAN devices that an agent made here, now or before */
+  readonly devices: readonly string[];
 }
 
 /** Whether one agent runs here and answers. Pure. */
-export function judgeAgent({ processes, address, problems }: AgentFacts): Finding[] {
+export function judgeAgent({ processes, address, problems, devices }: AgentFacts): Finding[] {
   const named = processes.map(({ name, pid }) => `${name} (process ${pid})`).join(", ");
   const findings: Finding[] = [];
   if (processes.length > 1) {
@@ -41,6 +44,14 @@ export function judgeAgent({ processes, address, problems }: AgentFacts): Findin
       ),
     );
   }
+  if (address === undefined && processes.length === 0 && devices.length > 0) {
+    findings.push(
+      warning(
+        `no agent runs here, though ${devices.join(" and ")} is there: packets go as the kernel has it, and nobody follows changes`,
+        "start the agent; if it does not stay, its log says why\nif this node is to have none any more: tartan cleanup",
+      ),
+    );
+  }
   const foreign = processes.filter(({ executable }) => executable !== undefined && /\/flanneld$/.test(executable));
   for (const { pid } of foreign) {
     findings.push(
@@ -56,9 +67,11 @@ export function judgeAgent({ processes, address, problems }: AgentFacts): Findin
 const running: Check = {
   group: "Agent",
   name: "agent",
-  find: ({ settings: { agents, answer, problems } }) => {
+  find: (context) => {
+    const { agents, answer, problems } = context.settings;
     const processes = agents.map((agent) => ({ ...agent, executable: executableOf(agent.pid) }));
-    const findings = judgeAgent({ processes, address: answer.address, problems: answer.problems });
+    const devices = context.kernel().ownDevices.map(({ name }) => name);
+    const findings = judgeAgent({ processes, address: answer.address, problems: answer.problems, devices });
     if (answer.view === undefined)
       findings.push(...problems.map((text) => warning(text, "run it with sudo, or give the agent's flags")));
     if (findings.length === 0) throw new NotApplicable("no agent runs in this network namespace");
@@ -74,6 +87,11 @@ function executableOf(pid: number): string | undefined {
   }
 }
 
+/** More peers than these are only counted. */
+const MOST = 10;
+
+const isBad = ({ state }: Pick<Peer, "state">) => state !== "up" && state !== "unknown";
+
 /** What an agent says of its own health. */
 export interface ReadinessFacts {
   readonly ready: boolean;
@@ -81,13 +99,22 @@ export interface ReadinessFacts {
   readonly warnings: readonly { readonly condition: string; readonly message: string }[];
 }
 
-/** Its reasons are errors, its warnings warnings. Pure. */
-export function judgeReadiness({ ready, reasons, warnings }: ReadinessFacts, address: string): Finding[] {
-  const where = `see /readyz at ${address} and the agent's log`;
+const LED_TO_IT = "see tartan events, and the agent's log, for what led to it";
+
+/** Its reasons are errors, its warnings warnings. @param bad the peers that are told of elsewhere. Pure. */
+export function judgeReadiness(facts: ReadinessFacts, bad: readonly Pick<Peer, "node" | "key">[] = []): Finding[] {
+  const { ready, reasons } = facts;
+  const where = LED_TO_IT;
+  const isTold = (message: string) =>
+    bad.some(({ node, key }) => message.startsWith(`peer ${node ?? key}: `) || message.startsWith(`lease ${key} `));
+  const warnings = facts.warnings.filter(({ condition, message }) => condition !== "peers" || !isTold(message));
+  const isElsewhere = warnings.length < facts.warnings.length;
   return [
     ...reasons.map(({ condition, message }) => error(`not ready (${condition}): ${message}`, where)),
     ...warnings.map(({ condition, message }) => warning(`(${condition}) ${message}`, where)),
-    ...(ready && warnings.length === 0 ? [ok("it is ready, and warns of nothing")] : []),
+    ...(ready && warnings.length === 0
+      ? [ok(`it is ready, and warns of nothing${isElsewhere ? " but peers" : ""}`)]
+      : []),
     ...(!ready && reasons.length === 0 ? [error("it is not ready, and does not say why", where)] : []),
   ];
 }
@@ -97,7 +124,7 @@ const readiness: Check = {
   name: "readiness",
   find: ({ agent, settings }) => {
     if (agent === undefined) throw new NotApplicable("no agent answers here");
-    return judgeReadiness(agent.readiness, settings.answer.address ?? "its --debug-addr");
+    return judgeReadiness(agent.readiness, settings.answer.peers?.items.filter(isBad).slice(0, MOST));
   },
 };
 
@@ -120,21 +147,23 @@ const version: Check = {
   },
 };
 
-/** More than these are only counted. */
-const MOST = 10;
-
 /** Nodes that can't be reached, or only half. Pure. */
 export function judgePeers({ items, counts }: PeersView): readonly Finding[] {
-  const bad = items.filter(({ state }) => state !== "up" && state !== "unknown");
+  const bad = items.filter(isBad);
   const findings = bad.slice(0, MOST).map(({ node, key, state, why, fix }) => {
     const message = `${node ?? key} is ${STATES[state] ?? state}${why ? `: ${why}` : ""}`;
     return warning(message, fix ?? `look at that node: run tartan doctor there`);
   });
   if (bad.length > MOST) {
-    findings.push(warning(`${bad.length - MOST} more nodes are not reached as they should be`, "see /debug/peers"));
+    findings.push(
+      warning(`${bad.length - MOST} more nodes are not reached as they should be`, "tartan peers shows all"),
+    );
   }
   const unknown = counts.unknown > 0 ? `, ${counts.unknown} not probed` : "";
-  return orOk(findings, `${counts.up} other nodes answer through the overlay${unknown}`);
+  return orOk(
+    findings,
+    `${plural(counts.up, "other node")} answer${counts.up === 1 ? "s" : ""} through the overlay${unknown}`,
+  );
 }
 
 const STATES: Readonly<Record<string, string>> = {

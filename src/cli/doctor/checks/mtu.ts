@@ -3,7 +3,7 @@ import { parseSubnetEnv } from "../../../config/subnet-env.ts";
 import { vxlanDeviceName, vxlanMtu } from "../../../desired/vxlan.ts";
 import { familiesOf } from "../../../net/family.ts";
 import type { PeersView } from "../agent-api.ts";
-import { type Check, error, type Finding, orOk, warning } from "../check.ts";
+import { type Check, error, type Finding, orOk, plural, warning } from "../check.ts";
 import type { Context } from "../context.ts";
 import { readIfThere } from "../files.ts";
 import { linkNamed } from "./interfaces.ts";
@@ -70,13 +70,13 @@ export function judgeMtu({
     const some = paths.failing.slice(0, 5).join(", ") + (paths.failing.length > 5 ? ", …" : "");
     findings.push(
       warning(
-        `packets of full size do not reach ${paths.failing.length} nodes (${some}), smaller ones do`,
+        `packets of full size do not reach ${plural(paths.failing.length, "node")} (${some}), smaller ones do`,
         `raise the MTU of the network between the nodes, or set Backend.MTU below ${configured ?? mtu}`,
       ),
     );
   }
   const reached =
-    paths === undefined || paths.passing === 0 ? "" : `; packets of full size reach ${paths.passing} nodes`;
+    paths === undefined || paths.passing === 0 ? "" : `; packets of full size reach ${plural(paths.passing, "node")}`;
   return orOk(findings, `${name} carries ${mtu}, which leaves ${smallest} to pods${reached}`);
 }
 
