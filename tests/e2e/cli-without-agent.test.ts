@@ -56,7 +56,7 @@ describeInNamespaces("commands on a node whose agent is stopped", () => {
         changes: [{ action: "add", kind: "forwarding", object: `${overlay.macs[family]} on ${device}` }],
       });
       expect(await run("peers")).toMatchObject({ code: 1, stdout: expect.stringContaining("lacks forwarding") });
-      expect((await run("status", overlay.subnetFile)).stdout).toContain("1 peer incomplete, see tartan diff");
+      expect((await run("status", overlay.subnetFile)).stdout).toContain("1 peer incomplete: the agent mends it");
       const lost = await overlay.trace(overlay.podOf(2, family));
       expect(lost).toMatchObject({
         code: 1,

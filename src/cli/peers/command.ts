@@ -169,8 +169,7 @@ async function showKernel(away: AgentAwayError, { output, family, node }: Option
     lines.push(
       `${plural(peers.length, "peer")} in the kernel, ${incomplete} incomplete; no agent tells whether it is all`,
     );
-    if (incomplete > 0)
-      lines.push("start the agent, which adds what is missing; tartan trace ADDRESS says how to by hand");
+    if (incomplete > 0) lines.push("start the agent, which adds what is missing; by hand: tartan trace ADDRESS");
     await print(`${lines.join("\n")}\n`);
   }
   return peers.some(({ missing }) => missing.length > 0) ? 1 : 3;
