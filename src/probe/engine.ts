@@ -248,9 +248,13 @@ export class ProbeEngine {
       const small = inside();
       // With each turn, for it costs little, and a small packet says nothing of a large one; but only where that one passes.
       const full: Train = { ...train("fullSize", vtep, messageBytes(family, own.mtu)), behind: small };
-      // The peer may have gone down just after the small one.
-      const again = [inside(), ...below].map((each): Train => ({ ...each, afterSilence: full }));
-      return [small, ...below, full, ...again];
+      // The peer may have gone down just after the small one,
+      const smallAgain: Train = { ...inside(), afterSilence: full };
+      const belowAgain = below.map((each): Train => ({ ...each, afterSilence: full }));
+      // or may have been away for just as long as the large ones took.
+      const isNews = records.state(row, "fullSize") !== "silent";
+      const fullAgain: Train[] = isNews ? [{ ...full, most: SHORT_TRAIN, behind: smallAgain }] : [];
+      return [small, ...below, full, smallAgain, ...belowAgain, ...fullAgain];
     });
   }
 

@@ -159,6 +159,16 @@ describe("the engine", () => {
     expect(world.engine.facts("n1", 4)?.fullSizePasses).toBe(true);
   });
 
+  test("does not take an outage between two small packets for a small MTU", async () => {
+    const world = new World([peer(1)]);
+    await world.round();
+    // The first train of large packets is lost, and nothing else.
+    const isLarge = ({ bytes }: { bytes: number }) => bytes > 1400;
+    world.carrier.answersTo = (train) => !isLarge(train) || world.carrier.sent.filter(isLarge).length > 5;
+    expect(await world.round()).toEqual([]);
+    expect(world.engine.facts("n1", 4)?.fullSizePasses).toBe(true);
+  });
+
   test("has families apart, and one message where both are alike", async () => {
     const world = new World([peer(1), peer(2)], [4, 6]);
     await world.round();

@@ -59,7 +59,12 @@ export class StoryMesh extends Overlay {
     for (const number of this.#numbers) {
       const name = `n${number}`;
       const what = `${name} sees ${JSON.stringify(wanted[name])}`;
-      await eventually(async () => Bun.deepEquals(await this.#seenBy(number), wanted[name]), { within: SOON_MS, what });
+      const look = async () => {
+        const seen = await this.#seenBy(number);
+        if (!Bun.deepEquals(seen, wanted[name])) throw new Error(`it sees ${JSON.stringify(seen)}`);
+        return true;
+      };
+      await eventually(look, { within: SOON_MS, what });
     }
   }
 
