@@ -12,6 +12,7 @@ import { MAC_CHECKS } from "./checks/mac-policy.ts";
 import { MTU_CHECKS } from "./checks/mtu.ts";
 import { OVERLAP_CHECKS } from "./checks/overlap.ts";
 import { FILTER_CHECKS } from "./checks/packet-filter.ts";
+import { PORT_RULE_CHECKS } from "./checks/port-rules.ts";
 import { SUBNET_CHECKS } from "./checks/subnet-env.ts";
 import { SYSCTL_CHECKS } from "./checks/sysctls.ts";
 import { PORT_CHECKS } from "./checks/vxlan-port.ts";
@@ -30,6 +31,7 @@ export const CHECKS: readonly Check[] = [
   ...OVERLAP_CHECKS,
   ...MAC_CHECKS,
   ...FILTER_CHECKS,
+  ...PORT_RULE_CHECKS,
   ...FIREWALL_CHECKS,
   ...CNI_CONF_CHECKS,
   ...PLUGIN_CHECKS,

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import * as v from "valibot";
 import { Browser, type Page } from "../../support/browser.ts";
 import { describeInNamespaces } from "../../support/requires.ts";
 import { useTemporaryFolder } from "../../support/temp.ts";
@@ -44,6 +45,15 @@ describeInNamespaces("each view tells the same story, and a true one,", () => {
       browsers.push(browser);
       const page = await browser.open({ width: 1280, height: 800, scheme: "light" });
       await page.go(PAGE);
+      await page.shows("#trouble li", /./, SHOWN_MS).catch(async (cause: unknown) => {
+        const found = await page.evaluate(
+          v.unknown(),
+          "location.href + document.visibilityState + document.body.innerText",
+        );
+        throw new Error(`the page of ${node}: ${page.complaints.join("; ")}; ${page.requests.join(" ")}; ${found}`, {
+          cause,
+        });
+      });
       pages[node] = page;
     }
     const leases = await Promise.all(mesh.nodes.map(({ agent }) => agent.lease()));

@@ -72,9 +72,13 @@ export const STORIES: readonly Story[] = [
       }),
       n2: and(troubleWithAll("down", [blocked(2, 1).why, blocked(2, 3).why], blocked(2, 1).open), {
         trace: [`leaves this node to 192.0.2.1, n1. But n1 is down: ${blocked(2, 1).why}.`],
-        doctor: ["see with tartan doctor here that flannel.1 is in order"],
+        doctor: [
+          "see with tartan doctor here that flannel.1 is in order",
+          "a rule of the chain inet closed in (hook input) drops packets to UDP port 8472",
+          "a rule of the chain inet closed out (hook output) drops packets to UDP port 8472",
+        ],
         never: ["on that node", "not ready", "lacks"],
-        warnings: 2,
+        warnings: 4,
       }),
     }),
     shown: {
