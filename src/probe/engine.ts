@@ -20,6 +20,8 @@ export interface ProbePeer {
   /** the first address of each is the VTEP's */
   readonly subnets: PerFamily<Prefix>;
   readonly publicIPs: PerFamily<Address>;
+  /** undefined: nobody knows */
+  readonly vteps?: PerFamily<{ readonly mac: string }>;
 }
 
 /** This node's end of the overlay in one family. */
@@ -195,7 +197,12 @@ export class ProbeEngine {
     const row = this.#rows.get(peer.key);
     const known = row === undefined ? undefined : this.#peers[row];
     if (row === undefined || known === undefined) return undefined;
-    if (known !== peer && !isSameNode(known, peer)) return undefined;
+    if (known === peer) return row;
+    if (!isSameNode(known, peer)) return undefined;
+    for (const family of FAMILIES) {
+      // It has another device, of which the losses of the one before say nothing.
+      if (known.vteps?.[family]?.mac !== peer.vteps?.[family]?.mac) this.#records[family]?.beginWindow(row);
+    }
     this.#peers[row] = peer;
     return row;
   }
@@ -279,6 +286,7 @@ export class ProbeEngine {
   }
 
   #inCommon(family: Family): Verdict | undefined {
+    if (this.#troubled.size < this.#rows.size) return undefined;
     let common: Verdict | undefined;
     let peers = 0;
     for (const [row, peer] of this.#peers.entries()) {

@@ -89,15 +89,20 @@ export class Records {
       this.#rows = Math.ceil((row + 1) / CHUNK) * CHUNK;
       this.#columns = makeColumns(this.#rows, this.#columns);
     }
+    this.beginWindow(row);
     const columns = this.#columns;
-    columns.filled.fill(0, row * 2, row * 2 + 2);
-    columns.next.fill(0, row * 2, row * 2 + 2);
     columns.lastSuccess.fill(0, row * 2, row * 2 + 2);
     columns.states.fill(0, row * 3, row * 3 + 3);
     columns.verdicts[row] = VERDICTS.indexOf("unknown");
     columns.since[row] = 0;
     columns.probedAt[row] = 0;
     columns.checkedAt[row] = 0;
+  }
+
+  /** Forgets loss and round-trip times, and keeps what was concluded until the next probes. */
+  beginWindow(row: number): void {
+    this.#columns.filled.fill(0, row * 2, row * 2 + 2);
+    this.#columns.next.fill(0, row * 2, row * 2 + 2);
   }
 
   /** Makes room at once for rows below this number: growing step by step would copy them again and again. */

@@ -169,6 +169,22 @@ describe("the engine", () => {
     expect(world.engine.facts("n1", 4)?.fullSizePasses).toBe(true);
   });
 
+  test("forgets the losses of a peer's device with the device, and not that it answers", async () => {
+    const [first, second] = ["02:00:00:00:00:01", "02:00:00:00:00:02"].map((mac) => ({
+      ...peer(1),
+      vteps: { 4: { mac } },
+    }));
+    if (first === undefined || second === undefined) throw new Error("there are two");
+    const world = new World([first]);
+    for (let round = 0; round < 3; round++) await world.round();
+    world.peers = [{ ...first }];
+    await world.round();
+    expect(world.engine.facts("n1", 4)?.overlay.sent).toBe(4);
+    world.peers = [second];
+    expect(await world.round()).toEqual([]);
+    expect(world.engine.facts("n1", 4)).toMatchObject({ verdict: "reachable", overlay: { sent: 1, received: 1 } });
+  });
+
   test("has families apart, and one message where both are alike", async () => {
     const world = new World([peer(1), peer(2)], [4, 6]);
     await world.round();
