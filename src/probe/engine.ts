@@ -290,7 +290,7 @@ export class ProbeEngine {
     let common: Verdict | undefined;
     let peers = 0;
     for (const [row, peer] of this.#peers.entries()) {
-      if (peer === undefined || !this.#familiesFor(peer).includes(family)) continue;
+      if (peer === undefined || !this.#isProbedIn(peer, family)) continue;
       const verdict = this.#verdict(row, family);
       if (!isTrouble(verdict) || (common !== undefined && verdict !== common)) return undefined;
       common = verdict;
