@@ -38,7 +38,9 @@ export class Prober {
   #plan: Plan | undefined;
   #input: ProbeInput | undefined;
   #running = false;
+  /** why nothing can be probed at all, and why some probes do not leave this node */
   #problem: string | undefined;
+  #refused: string | undefined;
 
   constructor(options: ProberOptions) {
     this.#options = options;
@@ -57,7 +59,7 @@ export class Prober {
   facts(): ProbesFacts {
     return {
       intervalMs: this.#options.seconds * 1000,
-      ...(this.#problem === undefined ? {} : { problem: this.#problem }),
+      ...this.#problemFacts(),
       verdict: (key, family) => this.#engine.verdict(key, family),
       of: (key, family) => this.#engine.facts(key, family),
       everywhere: (family) => this.#engine.everywhere(family),
@@ -94,11 +96,20 @@ export class Prober {
 
   async #round(signal: AbortSignal): Promise<void> {
     this.#prepare();
-    for (const news of newsOf(await this.#engine.round(signal))) {
+    const changes = await this.#engine.round(signal);
+    if (signal.aborted) return;
+    const refusal = this.#carrier.takeRefusal();
+    this.#tellRefusal(this.#engine.wasRefused ? refusal : undefined);
+    for (const news of newsOf(changes)) {
       if (news.level === "info") log.info("{message}", { message: news.message });
       else log.warn("{message}", { message: news.message });
       this.#options.onNews(news);
     }
+  }
+
+  #problemFacts(): { problem?: string } {
+    const problem = this.#problem ?? this.#refused;
+    return problem === undefined ? {} : { problem };
   }
 
   /** Takes over what was wanted last, and sees to the sockets. Not during a round. */
@@ -108,6 +119,15 @@ export class Prober {
     this.#engine.setPeers(this.#input);
     const sources = mapFamilies(this.#input.own, ({ vtep, local }) => ({ overlay: vtep, underlay: local }));
     this.#tellErrors(this.#carrier.use(sources));
+  }
+
+  #tellRefusal(refusal: KernelError | undefined): void {
+    const refused =
+      refusal &&
+      `probes do not leave this node: ${describeError(refusal)}; a rule of its packet filter drops them (nft list ruleset, iptables-save), or its conntrack table is full: let ICMP echo requests out, or --probe-interval=0`;
+    if (refused !== undefined && this.#refused === undefined) log.warn("{refused}", { refused });
+    if (refused === undefined && this.#refused !== undefined) log.info("probes leave this node again");
+    this.#refused = refused;
   }
 
   /** An address that is away is told elsewhere, and comes back. */

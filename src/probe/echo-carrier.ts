@@ -1,3 +1,4 @@
+import { KernelError } from "../ffi/errors.ts";
 import { type EchoMark, IcmpSocket, realTime } from "../ffi/icmp-socket.ts";
 import type { Address } from "../net/address.ts";
 import { FAMILIES, type Family, type PerFamily } from "../net/family.ts";
@@ -26,6 +27,7 @@ export class EchoCarrier implements Carrier, Disposable {
   /** by their length, of which there are two or three */
   readonly #messages = new Map<number, Uint8Array>();
   #number = 0;
+  #refusal: KernelError | undefined;
 
   /**
    * Has the probes go from these addresses. In the network namespace that the thread is in.
@@ -56,7 +58,14 @@ export class EchoCarrier implements Carrier, Disposable {
     return this.#sockets[way][family] !== undefined;
   }
 
-  send({ family, path, target, bytes }: Train): { number: number; at: number } {
+  /** The last probe that this node itself refused to send since the last call. */
+  takeRefusal(): KernelError | undefined {
+    const refusal = this.#refusal;
+    this.#refusal = undefined;
+    return refusal;
+  }
+
+  send({ family, path, target, bytes }: Train): { number: number; at: number } | undefined {
     const number = this.#number;
     this.#number = (number + 1) >>> 0;
     const message = this.#message(bytes);
@@ -64,8 +73,13 @@ export class EchoCarrier implements Carrier, Disposable {
     const at = realTime();
     try {
       this.#sockets[path === "underlay" ? "underlay" : "overlay"][family]?.socket.send(message, target);
-    } catch {
-      // No route, a packet filter, a device that is away: whatever it is, the peer can't be reached.
+    } catch (error) {
+      // A packet filter of this node, or its full conntrack table.
+      if (error instanceof KernelError && error.errnoName === "EPERM") {
+        this.#refusal = error;
+        return undefined;
+      }
+      // No route, a device that is away: whatever it is, the peer can't be reached.
     }
     return { number, at };
   }

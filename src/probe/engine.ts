@@ -5,7 +5,7 @@ import type { Prefix } from "../net/prefix.ts";
 import { messageBytes, SMALL_BYTES } from "./echo.ts";
 import { type Path, Records, type RowFacts } from "./records.ts";
 import { Rota } from "./rota.ts";
-import { type Carrier, PACE, type Pace, runRound, type Train } from "./round.ts";
+import { type Carrier, PACE, type Pace, runRound, type Train, wasRefused } from "./round.ts";
 import { type PathTotals, ProbeTotals } from "./totals.ts";
 import { explain, verdictOf } from "./verdict.ts";
 
@@ -91,6 +91,7 @@ export class ProbeEngine {
   readonly #troubled = new Set<number>();
   #free: number[] = [];
   #input: ProbeInput | undefined;
+  #refused = false;
   /** what all peers have in common, where that is trouble */
   #everywhere: PerFamily<Verdict> = {};
 
@@ -177,6 +178,11 @@ export class ProbeEngine {
     return this.#totals.facts();
   }
 
+  /** Whether in the last round this node refused all probes of a path to some peer: nothing is known of that one then. */
+  get wasRefused(): boolean {
+    return this.#refused;
+  }
+
   /** How many peers are probed. */
   get size(): number {
     return this.#rows.size;
@@ -247,7 +253,7 @@ export class ProbeEngine {
       if (own === undefined || vtep === undefined || publicIP === undefined || records === undefined) return [];
       const train = (path: Path, target: Address, bytes: number): Train => {
         const most = records.state(row, path) === "silent" ? SHORT_TRAIN : TRAIN;
-        return { row, family, path, target, bytes, most, sent: 0, answered: 0 };
+        return { row, family, path, target, bytes, most, sent: 0, answered: 0, refused: 0 };
       };
       const inside = () => train("overlay", vtep, SMALL_BYTES);
       const below = this.#carrier.carries(family, "underlay") ? [train("underlay", publicIP, SMALL_BYTES)] : [];
@@ -268,9 +274,15 @@ export class ProbeEngine {
   /** Makes verdicts of the round's trains. */
   #settle(trains: readonly Train[]): Change[] {
     const now = Date.now();
-    for (const { row, family, path, afterSilence, sent, answered } of trains) {
+    this.#refused = trains.some(wasRefused);
+    for (const train of trains) {
+      const { row, family, path, afterSilence, sent, answered } = train;
       const records = this.#records[family];
       if (records === undefined) continue;
+      if (wasRefused(train)) {
+        records.setState(row, path, "unknown");
+        continue;
+      }
       // That full size is silent says something only if small packets come through afterwards.
       if (sent > 0 && (path !== "fullSize" || answered > 0))
         records.setState(row, path, answered > 0 ? "answers" : "silent");

@@ -29,9 +29,9 @@ const WORDS: Readonly<Record<Kind, string>> = {
   peerUp: "are reachable again",
 };
 
-/** That a new peer is reachable is as it should be, and not told. Pure. */
+/** That a new peer is reachable is as it should be, and that one is not known any more is no news of it: neither is told. Pure. */
 export function newsOf(changes: readonly Change[]): News[] {
-  const told = changes.filter(({ from, to }) => from !== "unknown" || kindOf(to) !== "peerUp");
+  const told = changes.filter(({ from, to }) => to !== "unknown" && (from !== "unknown" || kindOf(to) !== "peerUp"));
   const byKind = Map.groupBy(told, ({ to }) => kindOf(to));
   return [...byKind].flatMap(([kind, these]) => (these.length <= MOST ? these.map(one) : [many(kind, these)]));
 }

@@ -30,12 +30,17 @@ export interface Train {
   readonly afterSilence?: Train;
   sent: number;
   answered: number;
+  /** of those sent: that did not leave this node */
+  refused: number;
 }
 
 /** What carries the probes. Moments are milliseconds since the epoch, with fractions. */
 export interface Carrier {
-  /** Sends one probe of the train; that it can't be sent is as if it were lost. @returns its number, and when it was sent */
-  send(train: Train): { readonly number: number; readonly at: number };
+  /**
+   * Sends one probe of the train; that there is no way to the peer is as if it were lost.
+   * @returns its number, and when it was sent; undefined: this node itself refuses to send it, which says nothing of the peer
+   */
+  send(train: Train): { readonly number: number; readonly at: number } | undefined;
   /** the answers that came since the last call, with the moment at which each came in */
   answers(): Iterable<{ readonly number: number; readonly at: number }>;
 }
@@ -82,11 +87,12 @@ export async function runRound(
     }
     for (const train of trains) {
       if (!isDue(train)) continue;
-      const { number, at } = carrier.send(train);
-      flights.set(number, { train, sentAt: at, since: performance.now() });
+      const sent = carrier.send(train);
       train.sent++;
+      if (sent === undefined) train.refused++;
+      else flights.set(sent.number, { train, sentAt: sent.at, since: performance.now() });
     }
-    if (flights.size === 0) return;
+    if (flights.size === 0 && !trains.some(isDue)) return;
     await sleep(step, signal);
     if (signal.aborted) return;
   }
@@ -94,8 +100,14 @@ export async function runRound(
 
 function isDue({ answered, sent, most, behind, afterSilence }: Train): boolean {
   if (answered > 0 || sent === most) return false;
-  if (afterSilence !== undefined) return afterSilence.answered === 0 && afterSilence.sent === afterSilence.most;
+  if (afterSilence !== undefined)
+    return afterSilence.answered === 0 && afterSilence.sent === afterSilence.most && !wasRefused(afterSilence);
   return behind === undefined || behind.answered > 0;
+}
+
+/** Whether nothing of it left this node. */
+export function wasRefused({ sent, refused }: Train): boolean {
+  return sent > 0 && refused === sent;
 }
 
 /** Where somebody set the clock meanwhile, the time until the answer was seen is all that is known. */

@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import * as v from "valibot";
+import { PeerList } from "../../src/api/peers.ts";
 import { TestAgent } from "../support/agent.ts";
 import { Overlay } from "../support/overlay.ts";
 import { describeInNamespaces } from "../support/requires.ts";
@@ -8,6 +10,8 @@ import { eventually } from "../support/wait.ts";
 /** Of an agent that has one round a second; with the packets of a train, and a loaded machine. */
 const SOON_MS = 15_000;
 
+const REFUSE =
+  "table inet refused { chain output { type filter hook output priority 0; icmp type echo-request drop; icmpv6 type echo-request drop; }; }";
 const BLOCK = "table inet blocked { chain output { type filter hook output priority 0; udp dport 8472 drop; }; }";
 
 describeInNamespaces("agents that probe each other", () => {
@@ -61,6 +65,24 @@ describeInNamespaces("agents that probe each other", () => {
       expect(lines(`WARNING probe: peer ${name}: `)).toHaveLength(1);
       expect(lines(`INFO    probe: peer ${name} is reachable again (IPv4 and IPv6)`)).toHaveLength(1);
     }
+  });
+
+  test("say of a packet filter here that drops the probes what it is, and that the peers are not known, not that they are down", async () => {
+    const { agent, ns } = overlay.node(1);
+    const downs = async () => (await agent.events("peerDown")).length;
+    const before = await downs();
+    await ns.exec(["nft", REFUSE]);
+    const told = await agent.warned("peers", true);
+    expect(told).toMatch(
+      /^probes do not leave this node: send an echo request to \S+: EPERM; a rule of its packet filter/,
+    );
+    const peers = async () => v.parse(PeerList, await (await agent.fetch("/debug/peers")).json());
+    await eventually(async () => (await peers()).counts.unknown === 2, { within: SOON_MS, what: "they are unknown" });
+    expect((await peers()).items[0]?.why).toContain("probes do not leave this node");
+    await ns.exec(["nft", "delete table inet refused"]);
+    await agent.warned("peers", false);
+    await eventually(async () => (await peers()).counts.up === 2, { within: SOON_MS, what: "both are up again" });
+    expect(await downs()).toBe(before);
   });
 
   test("go on while the lease source is away", async () => {

@@ -141,6 +141,20 @@ describe("the engine", () => {
     expect(small.engine.everywhere(4)).toBeUndefined();
   });
 
+  test("knows nothing of peers to which this node sends no probes, and tells no news of it", async () => {
+    const world = new World([peer(1)], [4, 6]);
+    await world.round();
+    world.carrier.refuses = ({ family }) => family === 4;
+    expect(await world.round()).toEqual(["n1 4: reachable to unknown"]);
+    expect(world.engine.facts("n1", 4)).toMatchObject({ verdict: "unknown", overlay: { sent: 1, received: 1 } });
+    expect(world.engine.troubled(10).total).toBe(0);
+    world.carrier.refuses = () => true;
+    expect(await newsAfter(world)).toEqual([]);
+    world.carrier.refuses = () => false;
+    expect(await newsAfter(world)).toEqual([]);
+    expect(world.engine.verdict("n1", 4)).toBe("reachable");
+  });
+
   test("tells apart that only small packets pass", async () => {
     const world = new World([peer(1)]);
     world.carrier.answersTo = ({ bytes }) => bytes < 1400;

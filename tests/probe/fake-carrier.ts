@@ -6,6 +6,8 @@ export class FakeCarrier {
   /** probes that were sent, the oldest first */
   readonly sent: Train[] = [];
   answersTo: (train: Train) => boolean = () => true;
+  /** probes that this node itself does not send */
+  refuses: (train: Train) => boolean = () => false;
   /** milliseconds between a probe and its answer, as the stamps say */
   rtt = 1;
   readonly #answers: { number: number; at: number }[] = [];
@@ -14,8 +16,9 @@ export class FakeCarrier {
     return true;
   }
 
-  send(train: Train): { number: number; at: number } {
+  send(train: Train): { number: number; at: number } | undefined {
     const number = this.sent.push(train);
+    if (this.refuses(train)) return undefined;
     const at = Date.now();
     if (this.answersTo(train)) this.answer(number, at + this.rtt);
     return { number, at };

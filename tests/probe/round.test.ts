@@ -9,7 +9,18 @@ const never = new AbortController().signal;
 
 function train(path: Path, most = 5, behind?: Train): Train {
   const target = "192.0.2.2" as Address;
-  return { row: 0, family: 4, path, target, bytes: 16, most, sent: 0, answered: 0, ...(behind && { behind }) };
+  return {
+    row: 0,
+    family: 4,
+    path,
+    target,
+    bytes: 16,
+    most,
+    sent: 0,
+    answered: 0,
+    refused: 0,
+    ...(behind && { behind }),
+  };
 }
 
 /** Runs one round. @returns what came of each probe, in order: how long its answer took, or undefined */
@@ -87,6 +98,17 @@ describe("a round", () => {
       expect(measured).toBeGreaterThan(0);
       expect(measured).toBeLessThanOrEqual(PACE.timeout);
     }
+  });
+
+  test("tries again what this node refused to send, which is no lost probe", async () => {
+    const carrier = new FakeCarrier();
+    const [small, under] = [train("overlay"), train("underlay", 3)];
+    carrier.refuses = ({ path, sent }) => path === "underlay" || sent === 0;
+    expect(await round([small, under], carrier)).toEqual([["overlay", expect.any(Number)]]);
+    expect([small, under]).toMatchObject([
+      { sent: 2, answered: 1, refused: 1 },
+      { sent: 3, answered: 0, refused: 3 },
+    ]);
   });
 
   test("ends at once when it is told to, and what was under way counts neither way", async () => {
