@@ -130,6 +130,7 @@ export class AgentClient {
   /** The answer as it begins. @throws AgentAwayError */
   async request(path: string, init: RequestInit): Promise<Response> {
     const failures: string[] = [];
+    let isDenied = false;
     for (const place of this.#found ? [this.#found] : this.#places) {
       try {
         const response = await ask(place, path, init);
@@ -141,10 +142,11 @@ export class AgentClient {
           throw init.signal.reason?.name === "TimeoutError" ? this.#hangs(path) : error;
         }
         failures.push(`${formatListenAddress(place)} (${reasonOf(error)})`);
+        isDenied ||= hasCode(error, ...DENIALS);
       }
     }
     throw new AgentAwayError(
-      `no agent answers at ${failures.join(" or ")}: start it, or say where it is by --socket or --address`,
+      `no agent answers at ${failures.join(" or ")}: ${isDenied ? "run this as root" : "start it"}, or say where it is by --socket or --address`,
     );
   }
 
@@ -155,11 +157,13 @@ export class AgentClient {
   }
 }
 
+const DENIALS = ["EACCES", "EPERM"];
+
 /** Bun's own words ask for a typo in the URL. */
 function reasonOf(error: unknown): string {
   if (hasCode(error, "ENOENT")) return "there is no such socket";
   if (hasCode(error, "ECONNREFUSED", "ConnectionRefused")) return "nothing listens there";
-  return hasCode(error, "EACCES", "EPERM") ? "not allowed: run it as root" : describeError(error);
+  return hasCode(error, ...DENIALS) ? "it is for root alone" : describeError(error);
 }
 
 async function ask(place: ListenAddress, path: string, init: RequestInit): Promise<Response> {

@@ -44,17 +44,22 @@ export function paintedTable(columns: readonly Column[], rows: readonly Row[], {
   return [paint("bold", head), ...coloured];
 }
 
-/** To stdout, whole, also when the process ends right after it; a reader that has gone (`| head`) is no error. */
-export function print(content: string | Uint8Array): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
+/**
+ * To stdout, whole, also when the process ends right after it; a reader that has gone (`| head`) is no error.
+ * @returns whether there still is one: what goes on until it is killed has to end with it
+ */
+export function print(content: string | Uint8Array): Promise<boolean> {
+  const { promise, resolve, reject } = Promise.withResolvers<boolean>();
+  // The stream tells of it once more by an event, and without a listener that ends the process with a dump.
+  if (process.stdout.listenerCount("error") === 0) process.stdout.on("error", () => {});
   process.stdout.write(content, (error) => {
     if (error && !hasCode(error, "EPIPE")) reject(new Error("can't write to stdout", { cause: error }));
-    else resolve();
+    else resolve(!error);
   });
   return promise;
 }
 
-export function printJson(value: unknown): Promise<void> {
+export function printJson(value: unknown): Promise<boolean> {
   return print(`${JSON.stringify(value, null, 2)}\n`);
 }
 

@@ -75,9 +75,24 @@ export type Colour = "green" | "yellow" | "red" | "bold" | "dim";
 /** Marks text for the eye; where there are no colours it returns the text as it is. */
 export type Paint = (colour: Colour, text: string) => string;
 
-/** Colours on a terminal, unless NO_COLOR is set (no-color.org); none elsewhere. */
+/** Whether a stream gets colours: a terminal that knows them, unless NO_COLOR is set (https://no-color.org). */
+export function wantsColours(
+  stream: { readonly isTTY?: boolean },
+  environment: Readonly<Record<string, string | undefined>>,
+): boolean {
+  return canDraw(stream, environment) && !environment["NO_COLOR"];
+}
+
+/** Whether a stream is a terminal that knows control sequences. */
+export function canDraw(
+  { isTTY }: { readonly isTTY?: boolean },
+  environment: Readonly<Record<string, string | undefined>>,
+): boolean {
+  return isTTY === true && environment["TERM"] !== "dumb";
+}
+
 export function paintFor(stream: NodeJS.WriteStream): Paint {
-  if (!stream.isTTY || process.env["NO_COLOR"]) return (_, text) => text;
+  if (!wantsColours(stream, process.env)) return (_, text) => text;
   return (colour, text) => styleText(colour, text, { validateStream: false });
 }
 

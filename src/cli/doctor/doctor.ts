@@ -1,17 +1,19 @@
 import { VERSION } from "../../base/version.ts";
+import { print } from "../output.ts";
+import { wantsColours } from "../table.ts";
 import { Context } from "./context.ts";
 import { type DoctorOptions, doctorHelp, parseDoctorOptions } from "./options.ts";
 import { CHECKS } from "./registry.ts";
 import { makeReport, type Report } from "./report.ts";
 import { runChecks } from "./runner.ts";
 import { findSettings } from "./settings.ts";
-import { reportText, wantsColours } from "./text.ts";
+import { reportText } from "./text.ts";
 
 /** @returns the exit code @throws UsageError */
 export async function runDoctor(args: readonly string[]): Promise<number> {
   const { options, agentArgs } = parseDoctorOptions(args);
   if (options.help) {
-    process.stdout.write(doctorHelp());
+    await print(doctorHelp());
     return 0;
   }
   const { report, exitCode } = await examine(options, agentArgs);
@@ -19,7 +21,7 @@ export async function runDoctor(args: readonly string[]): Promise<number> {
     options.output === "json"
       ? `${JSON.stringify(report, null, 2)}\n`
       : reportText(report, wantsColours(process.stdout, process.env));
-  await Bun.write(Bun.stdout, text);
+  await print(text);
   return exitCode;
 }
 

@@ -74,11 +74,17 @@ export async function findSettings(args: readonly string[], environment: Environ
   }
   const isSourceGiven = environmentNames(environment).some((name) => SOURCE_FLAGS.test(name));
   const leaseSource = isSourceGiven ? sourceOf(given) : undefined;
-  const from = agents.length > 0 ? "defaults" : "defaults, as no agent runs here";
+  const none = isRoot() ? "no agent runs here" : "no agent is seen here without root";
+  const from = agents.length > 0 ? "defaults" : `defaults, as ${none}`;
   return {
     ...{ flags: given, environment, from, isAgentApart: false },
     ...{ leaseSource, agents, answer, problems },
   };
+}
+
+/** Only root sees what other users' processes are. */
+export function isRoot(): boolean {
+  return process.getuid?.() === 0;
 }
 
 /** The mount namespace of a process. */

@@ -8,14 +8,6 @@ const INDENT = 11;
 /** ECMA-48: green, yellow, red, faint */
 const COLOURS: Readonly<Record<Status, string>> = { ok: "32", warning: "33", error: "31", skipped: "2" };
 
-/** Whether a stream gets colours (https://no-color.org). */
-export function wantsColours(
-  stream: { readonly isTTY?: boolean },
-  environment: Readonly<Record<string, string | undefined>>,
-): boolean {
-  return stream.isTTY === true && !environment["NO_COLOR"] && environment["TERM"] !== "dumb";
-}
-
 /** The report for a person: by group, in the order of the checks, with a summary as the last line. */
 export function reportText(report: Report, colours: boolean): string {
   const lines: string[] = [];

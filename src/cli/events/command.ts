@@ -86,7 +86,7 @@ export async function runEvents(args: readonly string[]): Promise<number> {
     signal: new AbortController().signal,
   });
   for await (const event of events) {
-    await print(`${output === "json" ? JSON.stringify(event) : eventLine(event, paint)}\n`);
+    if (!(await print(`${output === "json" ? JSON.stringify(event) : eventLine(event, paint)}\n`))) return 0;
   }
   return 0;
 }

@@ -2,6 +2,7 @@ import type { Peer } from "../../api/peers.ts";
 import { sleep } from "../../base/backoff.ts";
 import { describeError } from "../../base/errors.ts";
 import { print } from "../output.ts";
+import { canDraw } from "../table.ts";
 
 /** milliseconds between two looks */
 const INTERVAL_MS = 2_000;
@@ -14,11 +15,12 @@ interface Watched<List extends { readonly items: readonly Peer[] }> {
   change(peer: Peer, before: Peer | undefined): string;
 }
 
-/** Goes on until it is killed: a terminal is drawn again and again, elsewhere each change is a line. */
+/** Goes on until it is killed or nobody reads it: a terminal is drawn again and again, elsewhere each change is a line. */
 export async function watchPeers<List extends { readonly items: readonly Peer[] }>(
   { look, screen, change }: Watched<List>,
   stream: NodeJS.WriteStream,
-): Promise<never> {
+): Promise<number> {
+  const draws = canDraw(stream, process.env);
   const forever = new AbortController().signal;
   let known: ReadonlyMap<string, Peer> | undefined;
   let away = false;
@@ -27,9 +29,14 @@ export async function watchPeers<List extends { readonly items: readonly Peer[] 
       const list = await look();
       const peers = list.items;
       // The last line is where the cursor stands.
-      if (stream.isTTY) await print(`\x1b[H\x1b[J${screen(list, stream.rows - 1)}`);
-      else if (known === undefined || away) await print(screen(list, Number.POSITIVE_INFINITY));
-      else for (const line of changesOf(known, peers, change)) await print(`${line}\n`);
+      const text = draws
+        ? `\x1b[H\x1b[J${screen(list, stream.rows - 1)}`
+        : known === undefined || away
+          ? screen(list, Number.POSITIVE_INFINITY)
+          : changesOf(known, peers, change)
+              .map((line) => `${line}\n`)
+              .join("");
+      if (text !== "" && !(await print(text))) return 0;
       known = new Map(peers.map((peer) => [peer.key, peer]));
       away = false;
     } catch (error) {

@@ -183,7 +183,7 @@ describe("overlap", () => {
 });
 
 describe("the VXLAN port", () => {
-  const facts: PortFacts = { port: 8472, vni: 1, gbp: false, own: ["flannel.1"], links: [], sockets: [] };
+  const facts: PortFacts = { port: 8472, vni: 1, gbp: false, own: ["flannel.1"], unused: [], links: [], sockets: [] };
   const other = (change: Partial<VxlanState>) => ({ name: "vxlan9", up: true, vxlan: { ...VXLAN, ...change } });
 
   test.each<[string, Partial<PortFacts>, string]>([
@@ -199,6 +199,7 @@ describe("the VXLAN port", () => {
       { links: [other({ vni: 9 })] },
       "ok: UDP port 8472 is in use by VXLAN devices alone, shared with vxlan9",
     ],
+    ["ours of a family that the network does not have", { links: [other({})], unused: ["vxlan9"] }, "ok: "],
     ["our VNI", { links: [other({})] }, "error: the device vxlan9 has VNI 1 and UDP port 8472, which flannel.1 needs"],
     [
       "another device with GBP",

@@ -9,7 +9,8 @@ import { CHECKS } from "../../../src/cli/doctor/registry.ts";
 import { makeReport, Report } from "../../../src/cli/doctor/report.ts";
 import { type Result, runChecks } from "../../../src/cli/doctor/runner.ts";
 import { findSettings } from "../../../src/cli/doctor/settings.ts";
-import { reportText, wantsColours, wrap } from "../../../src/cli/doctor/text.ts";
+import { reportText, wrap } from "../../../src/cli/doctor/text.ts";
+import { wantsColours } from "../../../src/cli/table.ts";
 import { KernelError } from "../../../src/ffi/errors.ts";
 
 const ABOUT = { version: "1", configuration: { from: "x", leaseSource: null } };

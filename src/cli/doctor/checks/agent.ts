@@ -3,6 +3,7 @@ import type { Peer } from "../../../api/peers.ts";
 import { VERSION } from "../../../base/version.ts";
 import type { PeersView } from "../agent-api.ts";
 import { type Check, error, type Finding, NotApplicable, ok, orOk, plural, warning } from "../check.ts";
+import { isRoot } from "../settings.ts";
 
 /** The agent of this node: whether it runs, answers, is ready and reaches the others. */
 
@@ -70,11 +71,18 @@ const running: Check = {
   find: (context) => {
     const { agents, answer, problems } = context.settings;
     const processes = agents.map((agent) => ({ ...agent, executable: executableOf(agent.pid) }));
-    const devices = context.kernel().ownDevices.map(({ name }) => name);
+    // Only root sees that no agent is there.
+    const devices = isRoot() ? context.kernel().ownDevices.map(({ name }) => name) : [];
     const findings = judgeAgent({ processes, address: answer.address, problems: answer.problems, devices });
     if (answer.view === undefined)
       findings.push(...problems.map((text) => warning(text, "run it with sudo, or give the agent's flags")));
-    if (findings.length === 0) throw new NotApplicable("no agent runs in this network namespace");
+    if (findings.length === 0) {
+      throw new NotApplicable(
+        isRoot()
+          ? "no agent runs in this network namespace"
+          : "none answers, and whether one runs only root can see: run it with sudo",
+      );
+    }
     return findings;
   },
 };

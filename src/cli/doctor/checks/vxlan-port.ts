@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { vxlanDeviceName } from "../../../desired/vxlan.ts";
 import type { Link } from "../../../kernel/state.ts";
-import { familiesOf } from "../../../net/family.ts";
+import { FAMILIES, type Family, familiesOf } from "../../../net/family.ts";
 import { type Check, error, type Finding, orOk } from "../check.ts";
 import { DEFAULT_PORT } from "../context.ts";
 import { readIfThere } from "../files.ts";
@@ -21,14 +21,16 @@ export interface PortFacts {
   readonly gbp: boolean;
   /** names of this node's own devices */
   readonly own: readonly string[];
+  /** name of the one in a family that the network does not have: it may be left, and is in nobody's way */
+  readonly unused: readonly string[];
   readonly links: readonly Pick<Link, "name" | "vxlan" | "up">[];
   readonly sockets: readonly UdpSocket[];
 }
 
 /** Pure. */
-export function judgePort({ port, vni, gbp, own, links, sockets }: PortFacts): readonly Finding[] {
+export function judgePort({ port, vni, gbp, own, unused, links, sockets }: PortFacts): readonly Finding[] {
   const sharing = links.filter(({ vxlan }) => vxlan?.port === port);
-  const others = sharing.filter(({ name }) => !own.includes(name));
+  const others = sharing.filter(({ name }) => !own.includes(name) && !unused.includes(name));
   const findings = others.flatMap(({ name, vxlan }) => {
     const fix = `ip link delete ${name}\nor set another Backend.VNI, or Backend.Port, on all nodes`;
     if (vxlan?.vni === vni)
@@ -63,12 +65,13 @@ const vxlanPort: Check = {
   find: async (context) => {
     const { backend, ranges } = await context.network();
     const port = backend.port ?? DEFAULT_PORT;
-    const own = familiesOf(ranges).map((family) => vxlanDeviceName(family, backend.vni));
+    const name = (family: Family) => vxlanDeviceName(family, backend.vni);
+    const [own, unused] = [familiesOf(ranges).map(name), FAMILIES.filter((family) => !ranges[family]).map(name)];
     const inodes = ["udp", "udp6"].flatMap((table) => boundTo(port, readIfThere(`/proc/self/net/${table}`) ?? ""));
     const owners = inodes.length > 0 ? ownersOf(new Set(inodes)) : new Map<string, string>();
     const sockets = inodes.map((inode) => ({ inode, owner: owners.get(inode) }));
     const links = [...context.kernel().actual.links.values()];
-    return judgePort({ port, vni: backend.vni, gbp: backend.gbp, own, links, sockets });
+    return judgePort({ port, vni: backend.vni, gbp: backend.gbp, own, unused, links, sockets });
   },
 };
 
