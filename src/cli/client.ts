@@ -179,7 +179,16 @@ export function pathOf(name: ResourceName, query: Query = {}, node = ""): string
 }
 
 function understood(name: ResourceName, answer: unknown): unknown {
-  const result = v.safeParse(RESOURCES[name].schema, answer);
+  return understoodAs(RESOURCES[name].schema, name, answer);
+}
+
+/** @param name of what was asked for @throws Error if the answer has another form */
+export function understoodAs<Schema extends v.GenericSchema>(
+  schema: Schema,
+  name: string,
+  answer: unknown,
+): v.InferOutput<Schema> {
+  const result = v.safeParse(schema, answer);
   if (result.success) return result.output;
   const [issue] = result.issues;
   throw new Error(

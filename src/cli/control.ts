@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import { DEBUG_SOCKET, LogLevel, ResyncAsked } from "../api/commands.ts";
 import { mustBe } from "../config/schema.ts";
-import { AGENT_OPTIONS, AgentClient } from "./client.ts";
+import { AGENT_OPTIONS, AgentClient, understoodAs } from "./client.ts";
 import { type CommandSpec, HELP, OUTPUT, optionsHelp, parseOptions } from "./options.ts";
 import { print, printJson } from "./output.ts";
 
@@ -50,7 +50,8 @@ export async function runResync(args: readonly string[]): Promise<number> {
     await print(RESYNC_TEXT);
     return 0;
   }
-  const answer = v.parse(ResyncAsked, await clientOf(options.socket).json("/debug/resync", { method: "POST" }));
+  const client = clientOf(options.socket);
+  const answer = understoodAs(ResyncAsked, "resync", await client.json("/debug/resync", { method: "POST" }));
   if (options.output === "json") await printJson(answer);
   else await print(`asked at ${answer.askedAt}\n`);
   return 0;
@@ -68,7 +69,7 @@ export async function runLogLevel(args: readonly string[]): Promise<number> {
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ level: options.level }),
   };
-  const answer = v.parse(LogLevel, await clientOf(options.socket).json("/debug/log-level", init));
+  const answer = understoodAs(LogLevel, "log-level", await clientOf(options.socket).json("/debug/log-level", init));
   if (options.output === "json") await printJson(answer);
   else await print(`the agent logs ${answer.level}\n`);
   return 0;

@@ -17,6 +17,8 @@ function sample(id: number, changes: Partial<Event> = {}): Event {
 
 const frame = (event: Event) => `id: ${event.id}\nevent: ${event.kind}\ndata: ${JSON.stringify(event)}\n\n`;
 
+const stream = (text: string) => new Response(text, { headers: { "content-type": "text/event-stream" } });
+
 async function* chunksOf(bytes: Uint8Array, sizes: readonly number[]): AsyncGenerator<Uint8Array> {
   let at = 0;
   for (const size of sizes) {
@@ -53,7 +55,7 @@ describe("a stream that is followed", () => {
         asked.push(lastId);
         const answer = answers.shift();
         if (answer === undefined) throw new Error("nothing listens there");
-        return new Response(answer.map(frame).join(""));
+        return stream(answer.map(frame).join(""));
       },
       onLost: (why) => lost.push(why),
       signal: stopping.signal,
@@ -76,8 +78,10 @@ describe("a stream that is followed", () => {
       signal,
     });
     await expect(refused.next()).rejects.toThrow('the agent refuses: {"error":"no kind x"}');
-    const other = followEvents({ open: async () => new Response('data: {"id": "x"}\n\n'), onLost: () => {}, signal });
+    const other = followEvents({ open: async () => stream('data: {"id": "x"}\n\n'), onLost: () => {}, signal });
     await expect(other.next()).rejects.toThrow("not what this version knows");
+    const none = followEvents({ open: async () => new Response("<html>"), onLost: () => {}, signal });
+    await expect(none.next()).rejects.toThrow("no stream of events");
     const away = followEvents({
       open: () => Promise.reject(new Error("nothing listens there")),
       onLost: () => {},

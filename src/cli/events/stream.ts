@@ -42,9 +42,14 @@ export async function* followEvents({ open, onLost, signal }: FollowOptions): As
       silence.within(HEAD_MS);
       const response = await open(lastId, AbortSignal.any([signal, silence.signal]));
       if (!response.ok || response.body === null) throw new RefusedError(`the agent refuses: ${await response.text()}`);
+      if (!response.headers.get("content-type")?.startsWith("text/event-stream"))
+        throw new RefusedError("what answers there gives no stream of events: it is no agent, or an older one");
       everOpen = true;
-      told = false;
-      for await (const data of messages(response.body, () => silence.within(SILENCE_MS))) {
+      const heard = () => {
+        told = false;
+        silence.within(SILENCE_MS);
+      };
+      for await (const data of messages(response.body, heard)) {
         const event = understood(data);
         lastId = event.id;
         attempt = 1;
