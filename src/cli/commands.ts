@@ -48,7 +48,7 @@ export const COMMANDS = {
     spec: async () => (await import("./install-cni/command.ts")).INSTALL_CNI,
   },
   lab: {
-    summary: "bring up a whole pod network on this machine and ping through it",
+    summary: "bring up a pod network on this machine and ping through it",
     run: async (args) => (await import("./lab/lab.ts")).runLab([...args]),
     spec: async () => (await import("./lab/options.ts")).LAB,
   },

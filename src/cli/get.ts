@@ -1,5 +1,7 @@
 import * as v from "valibot";
+import { EventKind } from "../api/events.ts";
 import { RESOURCES, type ResourceName } from "../api/resources.ts";
+import { FamilyName } from "../api/values.ts";
 import { UsageError } from "../base/errors.ts";
 import { mustBe } from "../config/schema.ts";
 import { AGENT_OPTIONS, AgentClient, pathOf } from "./client.ts";
@@ -10,7 +12,12 @@ import { paintedTable, print, printJson, screenOf } from "./output.ts";
 
 const NAMES = Object.keys(RESOURCES) as [ResourceName, ...ResourceName[]];
 
-const filter = (usage: string) => ({ value: "VALUE", usage, schema: v.optional(v.string()) });
+const filter = (usage: string, suggestions: readonly string[] = []) => ({
+  value: "VALUE",
+  usage,
+  suggestions,
+  schema: v.optional(v.string()),
+});
 
 const OPTIONS = {
   output: {
@@ -19,9 +26,9 @@ const OPTIONS = {
     usage: "json (if not given), yaml, or wide: lists as a table",
     schema: v.optional(v.picklist(["json", "yaml", "wide"], mustBe("json, yaml or wide")), "json"),
   },
-  family: filter("of lists: only ipv4 or ipv6"),
+  family: filter("of lists: only ipv4 or ipv6", FamilyName.options),
   node: filter("of lists: only this node's, by name or by its lease's key"),
-  kind: filter("of events: only these kinds, separated by commas"),
+  kind: filter("of events: only these kinds, separated by commas", EventKind.options),
   since: filter("of events: only those after this id or time"),
   ...AGENT_OPTIONS,
   help: HELP,

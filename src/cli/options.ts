@@ -10,6 +10,8 @@ export interface OptionSpec {
   readonly short?: string;
   /** the value's name in the help; an option without one takes no value */
   readonly value?: string;
+  /** for completions, where the schema takes more than single words of a choice */
+  readonly suggestions?: readonly string[];
   readonly schema: v.GenericSchema<unknown, unknown>;
 }
 
@@ -33,6 +35,8 @@ export type OptionValues<S extends OptionSpecs | ArgumentSpecs> = {
 export interface CommandSpec {
   readonly options: OptionSpecs;
   readonly args: ArgumentSpecs;
+  /** it takes the agent's flags, too */
+  readonly takesFlags?: boolean;
 }
 
 /** Off unless given. */

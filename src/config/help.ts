@@ -25,15 +25,25 @@ function groups(): Map<string, FlagName[]> {
 /** The flags part of `tartan --help`, by group. */
 export function flagHelp(): string {
   const sections = [...groups()].map(([group, names]) => {
-    const entries = names.map(
-      (name) => `  ${written(name)}\n      ${flagSpec(name).usage}\n      [${notes(name).join("; ")}]`,
-    );
+    const entries = names.flatMap((name) => [
+      `  ${written(name)}`,
+      ...indented(flagSpec(name).usage),
+      ...indented(`[${notes(name).join("; ")}]`),
+    ]);
     return [`${group}:`, ...entries].join("\n");
   });
   return `${sections.join("\n\n")}\n
-A flag may have one dash or two, and its value behind = or a space (booleans: only =). The command line wins over the
-environment. An empty value counts as not given.
+A flag may have one dash or two, and its value behind = or a space (booleans:
+only =). The command line wins over the environment. An empty value counts as
+not given.
 `;
+}
+
+/** Within 80 columns, as far as a word fits there. */
+function indented(text: string): string[] {
+  return Bun.wrapAnsi(text, 74, { trim: true, hard: false })
+    .split("\n")
+    .map((line) => `      ${line}`);
 }
 
 /** The README's reference: one table of all flags. */

@@ -52,6 +52,10 @@ describe("bash completes", () => {
     ["tartan completion ", ["bash", "zsh", "fish"]],
     ["tartan trace --subnet-file so", ["some-file"]],
     ["tartan trace 10.", []],
+    ["tartan events --kind peerD", ["peerDown", "peerDegraded"]],
+    ["tartan get events --kind = peerU", ["peerUp"]],
+    ["tartan doctor --kube-s", ["--kube-subnet-mgr"]],
+    ["tartan doctor --kubeconfig-file so", ["some-file"]],
     ["tartan docker-opts -f so", ["some-file"]],
     ["tartan nonsense ", []],
   ])("%s", async (words, expected) => {

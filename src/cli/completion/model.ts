@@ -37,28 +37,33 @@ export interface Model {
   readonly flags: readonly Word[];
 }
 
+/** They have the agent say something and end. */
+const NOT_WITH_COMMANDS: ReadonlySet<string> = new Set(["help", "version"]);
+
 const FILE = /^(PATH|FILE)$/;
 
 export async function modelOf(commands: Readonly<Record<string, CompletableCommand>>): Promise<Model> {
   const models = Object.entries(commands).map(async ([name, { summary, spec }]): Promise<CommandModel> => {
-    const { options, args } = await spec();
+    const { options, args, takesFlags = false } = await spec();
+    const own = Object.entries(options).map(([option, each]) => optionWord(option, each));
+    const others = FLAG_NAMES.filter((flag) => takesFlags && !NOT_WITH_COMMANDS.has(flag) && !(flag in options));
     return {
       name,
       summary,
-      options: Object.entries(options).map(([option, each]) => optionWord(option, each)),
+      options: [...own, ...others.map(flagWord)],
       args: Object.entries(args).map(([arg, { schema }]) => valueFor(arg.toUpperCase(), choicesOf(schema))),
     };
   });
   return { commands: await Promise.all(models), flags: FLAG_NAMES.map(flagWord) };
 }
 
-function optionWord(name: string, { short, value, usage, schema }: OptionSpec): Word {
+function optionWord(name: string, { short, value, usage, schema, suggestions }: OptionSpec): Word {
   // docker-opts has letters alone, as the script that it stands for.
   const long = name.length === 1 ? `-${name}` : `--${name}`;
   return {
     spellings: short === undefined || short === name ? [long] : [long, `-${short}`],
     usage,
-    value: value === undefined ? undefined : valueFor(value, choicesOf(schema)),
+    value: value === undefined ? undefined : valueFor(value, suggestions ?? choicesOf(schema)),
   };
 }
 

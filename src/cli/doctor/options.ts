@@ -26,7 +26,7 @@ const OPTIONS = {
   help: HELP,
 } as const satisfies OptionSpecs;
 
-export const DOCTOR: CommandSpec = { options: OPTIONS, args: {} };
+export const DOCTOR: CommandSpec = { options: OPTIONS, args: {}, takesFlags: true };
 
 export type DoctorOptions = ReturnType<typeof parseOwn>;
 

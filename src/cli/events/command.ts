@@ -28,6 +28,7 @@ const OPTIONS = {
   kind: {
     value: "KIND,…",
     usage: "only these kinds, as in --kind=repaired,driftFound",
+    suggestions: EventKind.options,
     schema: v.optional(parsed(kindsIn, `kinds out of ${EventKind.options.join(", ")}`)),
   },
   node: { value: "NAME", usage: "only what is about this node or lease", schema: v.optional(v.string()) },

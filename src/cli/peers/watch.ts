@@ -30,7 +30,7 @@ export async function watchPeers<List extends { readonly items: readonly Peer[] 
       const peers = list.items;
       // The last line is where the cursor stands.
       const text = draws
-        ? `\x1b[H\x1b[J${screen(list, stream.rows - 1)}`
+        ? `\x1b[H\x1b[J${screen(list, (stream.rows || 24) - 1)}`
         : known === undefined || away
           ? screen(list, Number.POSITIVE_INFINITY)
           : changesOf(known, peers, change)
