@@ -340,6 +340,12 @@ describe("a packet to", () => {
     expect(found.steps.at(-1)?.text).toContain(text);
   });
 
+  test("the outside may be a service's address, which others' rules lead elsewhere", () => {
+    expect(trace("203.0.113.7").notes).toContainEqual(
+      expect.stringContaining("for a service's address trace its endpoints"),
+    );
+  });
+
   test("the outside without a route is lost", () => {
     const found = trace("203.0.113.9", (world) => world.routes.pop());
     expect(found.loss?.problem).toBe("this node has no route to 203.0.113.9");

@@ -80,6 +80,24 @@ describeInNamespaces("commands on a node whose agent runs", () => {
     await overlay.peersUp();
   });
 
+  test.each(["status", "peers -o wide", "get state", "doctor", "events -f", "peers --watch"])(
+    "%s ends quietly when nobody reads it any more",
+    async (words) => {
+      const { ns, agent } = overlay.node(1);
+      const place = words === "doctor" ? "" : `--socket=${agent.debugSocket}`;
+      // The shell tells the code of the command, not that of its reader.
+      const line = `{ "$0" ${words} ${place}; echo "$?" >&2; } | true`;
+      const child = ns.spawn(["sh", "-c", line, executable()], { stdin: "ignore", stdout: "ignore", stderr: "pipe" });
+      const told = child.stderr.text();
+      const ended = eventually(async () => child.exitCode !== null, { within: 30_000, what: `${words} ends` });
+      // Who follows notices with the next thing to tell.
+      const asking = words === "events -f" ? run("resync") : undefined;
+      const cabling = words === "peers --watch" ? overlay.cable(3, "down") : undefined;
+      await Promise.all([ended, asking, cabling]).finally(() => overlay.cable(3, "up"));
+      expect(await told).toMatch(/^[013]\n$/);
+    },
+  );
+
   test("diff reads the kernel by itself", async () => {
     expect(await run("diff")).toEqual({
       code: 0,

@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { flagSpec } from "../../config/flag-table.ts";
 import { parseNetConf } from "../../config/net-conf.ts";
 import type { NetworkConfig, NetworkRange } from "../../config/network.ts";
 import { readNetConf } from "../../config/read-net-conf.ts";
@@ -19,6 +20,8 @@ export interface KnownNetwork {
 /** What `manifests/tartan.yml` has. */
 const USUAL = '{"Network": "10.244.0.0/16", "Backend": {"Type": "vxlan"}}';
 
+const DEFAULT_PATH = flagSpec("net-config-path").default;
+
 /** Where the agent has it from. @throws NetConfError, Error about etcd */
 export async function readNetwork(context: Context): Promise<KnownNetwork> {
   const { flags, leaseSource } = context.settings;
@@ -33,7 +36,9 @@ export async function readNetwork(context: Context): Promise<KnownNetwork> {
     }
   }
   const path = context.hostPath(flags.netConfigPath);
-  if (leaseSource === undefined && context.agent === undefined && !existsSync(path))
+  // In Kubernetes a ConfigMap has it, which comes with the installation.
+  const mayLack = leaseSource === undefined || (leaseSource === "kubernetes" && flags.netConfigPath === DEFAULT_PATH);
+  if (mayLack && !context.isAgentHere && !existsSync(path))
     return { ...parseNetConf(USUAL, "the manifest"), from: undefined };
   return { ...(await readNetConf(path, { allocating: leaseSource === "embedded" })), from: path };
 }

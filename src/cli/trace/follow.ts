@@ -37,6 +37,8 @@ export interface TraceInput {
   readonly rules: RulesInKernel | undefined;
 }
 
+const SERVICES = "others' rules, such as kube-proxy's, are not followed: for a service's address trace its endpoints";
+
 /** Bytes that the encapsulation takes: inner Ethernet 14, VXLAN 8, UDP 8, outer IP 20 or 40. */
 const OVERHEAD: Readonly<Record<Family, number>> = { 4: 50, 6: 70 };
 
@@ -56,6 +58,7 @@ export function follow(input: TraceInput): Trace {
         fix: `sysctl -w ${name}=1`,
       });
   }
+  if (kind === "outside") found.note(SERVICES);
   const { steps, loss, notes } = found;
   return { target, kind, lease, steps, loss, arrives, beyond: loss === undefined ? beyond(lease) : undefined, notes };
 }

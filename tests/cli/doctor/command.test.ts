@@ -46,6 +46,15 @@ describeInNamespaces("tartan doctor on a node before the installation", () => {
     expect(await state()).toBe(before);
   });
 
+  test("what the installation brings is not asked for before it, unless it was named", async () => {
+    using ns = new Netns();
+    const kube = ["--kube-subnet-mgr", "--kube-api-url=http://127.0.0.1:1"];
+    const { of } = await diagnose(ns, kube);
+    expect(of("network-config")).toEqual([expect.stringContaining("skipped: there is none yet")]);
+    const named = await diagnose(ns, [...kube, "--net-config-path=/absent/net-conf.json"]);
+    expect(named.of("network-config")).toEqual([expect.stringContaining("error: /absent/net-conf.json")]);
+  });
+
   test("others have the VXLAN port: a device with our VNI, or a process", async () => {
     using ns = new Netns();
     await ns.sysctl("ipv4.ip_forward", 1);
