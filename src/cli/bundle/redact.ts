@@ -3,7 +3,7 @@
 const HIDDEN = "[secret]";
 
 /** A part of a key's name that says that its value is one. */
-const NAMES = String.raw`[\w.-]*(?:pass(?:word|wd|phrase)|secret|token|credential|api[-_]?key|private[-_]?key|client[-_]?key[-_]?data)[\w.-]*`;
+const NAMES = String.raw`[\w.-]*(?:pass(?:word|wd|phrase)|secret|token|credential|psk|pre[-_]?shared[-_]?key|api[-_]?key|private[-_]?key|client[-_]?key[-_]?data)[\w.-]*`;
 
 interface Pattern {
   readonly find: RegExp;
@@ -21,6 +21,8 @@ const PATTERNS: readonly Pattern[] = [
   // YAML, environment files and command lines: password: …, PASSWORD=…, --password=…
   { find: new RegExp(String.raw`(\b${NAMES}\s*[=:][ \t]*)(?!["\s[])[^\s"',;]+`, "gi"), put: `$1${HIDDEN}` },
   { find: new RegExp(String.raw`(\b${NAMES}\s*=[ \t]*)"(?!\[secret\]")[^"\n]+"`, "gi"), put: `$1"${HIDDEN}"` },
+  // command lines: --password …
+  { find: new RegExp(String.raw`(--?${NAMES}[ \t]+)(?![\s["'-])[^\s"',;]+`, "gi"), put: `$1${HIDDEN}` },
   // RFC 7235: Authorization: Bearer …, also as JSON
   { find: /(\bauthorization"?\s*:[ \t]*"?)(?!["\s]|\[secret\])[^\r\n"']+/gi, put: `$1${HIDDEN}` },
   { find: /\b(Bearer|Basic)\s+(?!\[secret\])[\w.~+/=-]{8,}/g, put: `$1 ${HIDDEN}` },
