@@ -1,6 +1,7 @@
 import { sleep } from "../base/backoff.ts";
 import { describeError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
+import { LINUX_VXLAN_PORT } from "../config/network.ts";
 import type { Plan } from "../desired/plan.ts";
 import { OVERHEAD } from "../desired/vxlan.ts";
 import { KernelError } from "../ffi/errors.ts";
@@ -12,8 +13,6 @@ import type { ProbesFacts } from "../status/facts.ts";
 
 const log = logger("probe");
 
-/** Linux's own VXLAN port. */
-const DEFAULT_PORT = 8472;
 /** The first round begins this long after there are peers: those that come up together get to know each other first. */
 const FIRST_MS = 1_000;
 /** Rounds are up to this share of the interval earlier or later, so that the nodes do not probe at the same moments. */
@@ -149,7 +148,7 @@ export class Prober {
 function inputOf({ input, desired }: Plan): ProbeInput {
   const devices = new Map(desired.devices.map((device) => [device.family, device]));
   const own: PerFamily<OwnEnd> = {};
-  for (const { family, name, port = DEFAULT_PORT, mtu, address, local } of devices.values()) {
+  for (const { family, name, port = LINUX_VXLAN_PORT, mtu, address, local } of devices.values()) {
     own[family] = { device: name, port, mtu, overhead: OVERHEAD[family], vtep: address, local };
   }
   return {

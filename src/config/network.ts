@@ -2,6 +2,9 @@ import type { Address } from "../net/address.ts";
 import type { PerFamily } from "../net/family.ts";
 import type { Prefix } from "../net/prefix.ts";
 
+/** UDP port of VXLAN that Linux takes where none is set; IANA's is 4789. flannel's default, too. */
+export const LINUX_VXLAN_PORT = 8472;
+
 /** The pod network of one family and how it is cut into subnets, one for each node. */
 export interface NetworkRange {
   readonly network: Prefix;
@@ -16,7 +19,7 @@ export interface NetworkRange {
 export interface VxlanOptions {
   readonly type: "vxlan";
   readonly vni: number;
-  /** UDP port; undefined lets the kernel choose, which is 8472 */
+  /** UDP port; undefined lets the kernel choose: LINUX_VXLAN_PORT */
   readonly port: number | undefined;
   readonly gbp: boolean;
   readonly learning: boolean;

@@ -1,3 +1,4 @@
+import { LINUX_VXLAN_PORT } from "../config/network.ts";
 import type { Desired, DesiredDevice } from "../desired/desired.ts";
 import type { LinkChanges, LinkParameters } from "../ffi/libnl/link.ts";
 import { familyOf } from "../net/address.ts";
@@ -8,7 +9,6 @@ import type { AddressOperation, LinkOperation } from "./operations.ts";
 import { isOwnDevice, OWN_ALIAS } from "./owned.ts";
 import type { Link, VxlanState } from "./state.ts";
 
-const DEFAULT_PORT = 8472;
 /** bytes (RFC 8200) */
 const IPV6_MTU_MIN = 1280;
 
@@ -70,7 +70,7 @@ export function diffDevices(desired: Desired, actual: Actual, prune: boolean): D
 /** What can't be changed on an existing device (drivers/net/vxlan, vxlan_changelink); flannel's list without the rest. */
 function incompatibility(device: DesiredDevice, link: Link): string | undefined {
   const { vxlan } = link;
-  const port = device.port ?? DEFAULT_PORT;
+  const port = device.port ?? LINUX_VXLAN_PORT;
   if (vxlan === undefined) return `it is of kind ${link.kind || "physical"}, not vxlan`;
   if (vxlan.vni !== device.vni) return `its VNI is ${vxlan.vni}, not ${device.vni}`;
   if (vxlan.port !== port) return `its port is ${vxlan.port}, not ${port}`;
@@ -87,7 +87,7 @@ function vxlanFamily({ local }: VxlanState): Family {
 }
 
 /** Whether the kernel would refuse to have both. */
-function clashes({ vni, port = DEFAULT_PORT, family }: DesiredDevice, { vxlan }: Link): boolean {
+function clashes({ vni, port = LINUX_VXLAN_PORT, family }: DesiredDevice, { vxlan }: Link): boolean {
   return vxlan !== undefined && vxlan.vni === vni && vxlan.port === port && vxlanFamily(vxlan) === family;
 }
 

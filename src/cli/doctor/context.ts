@@ -16,9 +16,6 @@ import { PacketFilters } from "./packet-filters.ts";
 import type { Settings } from "./settings.ts";
 import { readSources, type SourceFacts } from "./sources.ts";
 
-/** UDP (flannel's default, which is Linux's own and not IANA's 4789). */
-export const DEFAULT_PORT = 8472;
-
 /** What the checks share: each part is gathered when the first check asks for it. */
 export class Context {
   readonly settings: Settings;

@@ -1,5 +1,6 @@
 import type { Event } from "../../api/events.ts";
 import type { State } from "../../api/state.ts";
+import { LINUX_VXLAN_PORT } from "../../config/network.ts";
 import { age, counts, plural, type Screen } from "../output.ts";
 import { countsLine } from "../peer-words.ts";
 import { type Colour, truncate, wrap } from "../table.ts";
@@ -104,7 +105,7 @@ function backendLines({ config: { backend }, desired, externalInterface }: State
   const head =
     backend === null
       ? "not known yet"
-      : `${backend.type}, VNI ${backend.vni}, UDP port ${backend.port ?? 8472}${below}`;
+      : `${backend.type}, VNI ${backend.vni}, UDP port ${backend.port ?? LINUX_VXLAN_PORT}${below}`;
   return [
     { label: "backend", text: head },
     ...(desired?.devices ?? []).map(({ name, mtu, neighbours }) => ({

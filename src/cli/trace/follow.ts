@@ -1,5 +1,6 @@
 import { constants } from "node:os";
 import type { SubnetEnv } from "../../config/subnet-env.ts";
+import { OVERHEAD } from "../../desired/vxlan.ts";
 import * as c from "../../ffi/constants.ts";
 import { KernelError } from "../../ffi/errors.ts";
 import { isOwnDevice } from "../../kernel/owned.ts";
@@ -38,9 +39,6 @@ export interface TraceInput {
 }
 
 const SERVICES = "others' rules, such as kube-proxy's, are not followed: for a service's address trace its endpoints";
-
-/** Bytes that the encapsulation takes: inner Ethernet 14, VXLAN 8, UDP 8, outer IP 20 or 40. */
-const OVERHEAD: Readonly<Record<Family, number>> = { 4: 50, 6: 70 };
 
 /** Follows a packet from this node (or a pod of it) to `target`, step by step as the kernel would. */
 export function follow(input: TraceInput): Trace {

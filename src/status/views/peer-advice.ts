@@ -1,3 +1,4 @@
+import { LINUX_VXLAN_PORT } from "../../config/network.ts";
 import { OVERHEAD } from "../../desired/vxlan.ts";
 import type { Lease } from "../../lease/lease.ts";
 import { FAMILIES } from "../../net/family.ts";
@@ -10,8 +11,6 @@ export interface Advice {
   readonly why: string | null;
   readonly fix: string | null;
 }
-
-const DEFAULT_PORT = 8472;
 
 /** @param parts the families that make its state what it is, the worst first */
 export function adviceFor(facts: Facts, status: PeerStatus, parts: readonly FamilyStatus[]): Advice {
@@ -86,7 +85,7 @@ function explained(
     publicIP: lease?.publicIPs[family] ?? "its public address",
     local: device?.local ?? "this node",
     devices: devices.map(({ name }) => name),
-    port: device?.port ?? DEFAULT_PORT,
+    port: device?.port ?? LINUX_VXLAN_PORT,
     fullBytes: devices.map(({ mtu }) => mtu),
     outerBytes: (device?.mtu ?? 0) + OVERHEAD[family],
     lossPercent: lossPercent(facts.probes?.of(key, family)?.overlay),

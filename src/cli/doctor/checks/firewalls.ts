@@ -1,7 +1,7 @@
+import { LINUX_VXLAN_PORT } from "../../../config/network.ts";
 import type { NftChain, NftTable } from "../../../ffi/nfnetlink.ts";
 import { formatPrefix } from "../../../net/prefix.ts";
 import { type Check, type Finding, orOk, warning } from "../check.ts";
-import { DEFAULT_PORT } from "../context.ts";
 import { readIfThere } from "../files.ts";
 
 /** Programs that manage the host's firewall. */
@@ -68,7 +68,7 @@ const firewalls: Check = {
       ...filters.nft(),
       legacyUfw,
       ufwConf,
-      port: network?.backend.port ?? DEFAULT_PORT,
+      port: network?.backend.port ?? LINUX_VXLAN_PORT,
       networks,
     });
   },

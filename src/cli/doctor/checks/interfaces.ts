@@ -1,12 +1,13 @@
 import { describeError } from "../../../base/errors.ts";
 import type { ExternalInterface } from "../../../config/interface.ts";
 import type { NetworkConfig } from "../../../config/network.ts";
+import { LINUX_VXLAN_PORT } from "../../../config/network.ts";
 import { chooseTxChecksum, type TxChecksum } from "../../../desired/tx-checksum.ts";
 import { vxlanDeviceName } from "../../../desired/vxlan.ts";
 import type { InterfaceAddress, Link } from "../../../kernel/state.ts";
 import { ADDRESS_BITS, type Family, familiesOf } from "../../../net/family.ts";
 import { type Check, error, type Finding, ok, skipped, warning } from "../check.ts";
-import { type Context, DEFAULT_PORT } from "../context.ts";
+import type { Context } from "../context.ts";
 
 /** The external interface and this node's VXLAN devices. */
 
@@ -90,7 +91,7 @@ function expectedDevice(
   return {
     name,
     vni: backend.vni,
-    port: backend.port ?? DEFAULT_PORT,
+    port: backend.port ?? LINUX_VXLAN_PORT,
     gbp: backend.gbp,
     learning: backend.learning,
     local: found.addresses[family],

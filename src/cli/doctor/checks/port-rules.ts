@@ -1,9 +1,9 @@
 import * as v from "valibot";
+import { LINUX_VXLAN_PORT } from "../../../config/network.ts";
 import type { Nftables } from "../../../ffi/libnftables.ts";
 import type { NftChain } from "../../../ffi/nfnetlink.ts";
 import { thisHost } from "../../../rules/host.ts";
 import { type Check, type Finding, NotApplicable, orOk, warning } from "../check.ts";
-import { DEFAULT_PORT } from "../context.ts";
 
 /** Rules of nf_tables, iptables-nft's among them, that drop the encapsulated packets. */
 
@@ -75,7 +75,7 @@ const portRules: Check = {
   group: "Packet filter",
   name: "vxlan-port-rules",
   find: async (context) => {
-    const port = (await context.network()).backend.port ?? DEFAULT_PORT;
+    const port = (await context.network()).backend.port ?? LINUX_VXLAN_PORT;
     const chains = context.packetFilters().nft().chains.filter(isOnTheWay);
     if (chains.length === 0) return judgePortRules([], port);
     using nftables = open();

@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { LINUX_VXLAN_PORT } from "../../../config/network.ts";
 import { vxlanDeviceName } from "../../../desired/vxlan.ts";
 import type { Link } from "../../../kernel/state.ts";
 import { FAMILIES, type Family, familiesOf } from "../../../net/family.ts";
 import { type Check, error, type Finding, orOk } from "../check.ts";
-import { DEFAULT_PORT } from "../context.ts";
 import { readIfThere } from "../files.ts";
 
 /** Whether somebody else has the UDP port of the encapsulated packets. */
@@ -64,7 +64,7 @@ const vxlanPort: Check = {
   name: "vxlan-port",
   find: async (context) => {
     const { backend, ranges } = await context.network();
-    const port = backend.port ?? DEFAULT_PORT;
+    const port = backend.port ?? LINUX_VXLAN_PORT;
     const name = (family: Family) => vxlanDeviceName(family, backend.vni);
     const [own, unused] = [familiesOf(ranges).map(name), FAMILIES.filter((family) => !ranges[family]).map(name)];
     const inodes = ["udp", "udp6"].flatMap((table) => boundTo(port, readIfThere(`/proc/self/net/${table}`) ?? ""));
