@@ -44,9 +44,10 @@ async function main(args: readonly string[]): Promise<number> {
   if (first === undefined || first.startsWith("-")) return agent(args);
   if (first === "help") return agent(["--help"]);
   if (isCommand(first)) return COMMANDS[first].run(rest);
-  throw new UsageError(
-    `there is no command ${first}; commands are ${Object.keys(COMMANDS).join(", ")}; see tartan --help`,
-  );
+  const names = Object.keys(COMMANDS);
+  const meant = (await import("./config/nearest.ts")).nearest(first, names);
+  const help = meant === undefined ? `commands are ${names.join(", ")}` : `did you mean ${meant}?`;
+  throw new UsageError(`there is no command ${first}: ${help}; see tartan --help`);
 }
 
 try {

@@ -14,8 +14,9 @@ const OPTIONS = {
   help: HELP,
 };
 const LEVELS = LogLevel.entries.level.options;
+const LEVEL_NAMES = LEVELS.join(", ").replace(/, (?=\w+$)/, " or ");
 const ARGS = {
-  level: { usage: LEVELS.join(", "), schema: v.picklist(LEVELS, mustBe(LEVELS.join(", "))) },
+  level: { usage: LEVEL_NAMES, schema: v.picklist(LEVELS, mustBe(LEVEL_NAMES)) },
 };
 export const RESYNC: CommandSpec = { options: OPTIONS, args: {} };
 export const LOG_LEVEL: CommandSpec = { options: OPTIONS, args: ARGS };

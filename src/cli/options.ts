@@ -104,7 +104,9 @@ function readArguments(specs: ArgumentSpecs, given: readonly string[], helpOnly:
   const unexpected = given[entries.length];
   if (unexpected !== undefined) {
     const allowed = entries.map(([name]) => upper(name)).join(" and ") || "options";
-    throw new UsageError(`unexpected argument ${show(unexpected)}: only ${allowed} are allowed here`);
+    throw new UsageError(
+      `unexpected argument ${show(unexpected)}: only ${allowed} ${entries.length === 1 ? "is" : "are"} allowed here`,
+    );
   }
   return Object.fromEntries(
     entries.map(([name, { schema, usage }], at) => {
