@@ -100,6 +100,16 @@ describe("a round", () => {
     }
   });
 
+  test("counts an answer that came in time, though this process stood still meanwhile", async () => {
+    const carrier = new FakeCarrier();
+    carrier.rtt = 0.5;
+    const running = round([train("overlay"), train("underlay")], carrier);
+    Bun.sleepSync(3 * PACE.timeout);
+    const results = await running;
+    expect(results.map(([path]) => path)).toEqual(["overlay", "underlay"]);
+    for (const [, rtt] of results) expect(rtt).toBeCloseTo(0.5, 2);
+  });
+
   test("tries again what this node refused to send, which is no lost probe", async () => {
     const carrier = new FakeCarrier();
     const [small, under] = [train("overlay"), train("underlay", 3)];
