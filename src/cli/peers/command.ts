@@ -9,7 +9,7 @@ import { LocalNode, ownDevices } from "../local-node.ts";
 import { type CommandSpec, HELP, optionsHelp, parseOptions, SWITCH } from "../options.ts";
 import { paintedTable, plural, print, printJson, remark, type Screen, screenOf, TABLE_OUTPUT } from "../output.ts";
 import { countsLine, STATE_WORDS } from "../peer-words.ts";
-import { wrap } from "../table.ts";
+import { canDraw, wrap } from "../table.ts";
 import {
   FAMILY_OF,
   isInTrouble,
@@ -73,7 +73,8 @@ export async function runPeers(args: readonly string[]): Promise<number> {
   }
   const agent = new AgentClient(options);
   const look = () => agent.list("peers", { node: options.node, family: options.family });
-  const screen = screenOf(process.stdout, options.output === "wide");
+  const screenNow = () => screenOf(process.stdout, options.output === "wide");
+  const screen = screenNow();
   if (options.watch) {
     return watchPeers(
       {
@@ -81,10 +82,11 @@ export async function runPeers(args: readonly string[]): Promise<number> {
         screen: (list, height) =>
           options.output === "json"
             ? list.items.map((peer) => `${JSON.stringify(peer)}\n`).join("")
-            : `${listText(list, options, screen, height).join("\n")}\n`,
+            : // A terminal may get another width meanwhile.
+              `${listText(list, options, screenNow(), height).join("\n")}\n`,
         change: (peer, before) => (options.output === "json" ? JSON.stringify(peer) : changeLine(peer, before)),
       },
-      process.stdout,
+      options.output !== "json" && canDraw(process.stdout, process.env) ? process.stdout : undefined,
     );
   }
   try {

@@ -2,7 +2,6 @@ import type { Peer } from "../../api/peers.ts";
 import { sleep } from "../../base/backoff.ts";
 import { describeError } from "../../base/errors.ts";
 import { print } from "../output.ts";
-import { canDraw } from "../table.ts";
 
 /** milliseconds between two looks */
 const INTERVAL_MS = 2_000;
@@ -15,36 +14,36 @@ interface Watched<List extends { readonly items: readonly Peer[] }> {
   change(peer: Peer, before: Peer | undefined): string;
 }
 
-/** Goes on until it is killed or nobody reads it: a terminal is drawn again and again, elsewhere each change is a line. */
+/**
+ * Goes on until it is killed or nobody reads it: a terminal is drawn again and again, elsewhere each change is a line.
+ * @param terminal to draw on; undefined: lines
+ */
 export async function watchPeers<List extends { readonly items: readonly Peer[] }>(
   { look, screen, change }: Watched<List>,
-  stream: NodeJS.WriteStream,
+  terminal: NodeJS.WriteStream | undefined,
 ): Promise<number> {
-  const draws = canDraw(stream, process.env);
   const forever = new AbortController().signal;
   let known: ReadonlyMap<string, Peer> | undefined;
   let away = false;
-  for (;;) {
+  for (; ; await sleep(INTERVAL_MS, forever)) {
+    let list: List;
     try {
-      const list = await look();
-      const peers = list.items;
-      // The last line is where the cursor stands.
-      const text = draws
-        ? `\x1b[H\x1b[J${screen(list, (stream.rows || 24) - 1)}`
-        : known === undefined || away
-          ? screen(list, Number.POSITIVE_INFINITY)
-          : changesOf(known, peers, change)
-              .map((line) => `${line}\n`)
-              .join("");
-      if (text !== "" && !(await print(text))) return 0;
-      known = new Map(peers.map((peer) => [peer.key, peer]));
-      away = false;
+      list = await look();
     } catch (error) {
       // It is told once; what was last seen stays on the screen.
       if (!away) process.stderr.write(`tartan: ${describeError(error)}\n`);
       away = true;
+      continue;
     }
-    await sleep(INTERVAL_MS, forever);
+    const peers = list.items;
+    let text: string;
+    // The last line is where the cursor stands.
+    if (terminal !== undefined) text = `\x1b[H\x1b[J${screen(list, (terminal.rows || 24) - 1)}`;
+    else if (known === undefined || away) text = screen(list, Number.POSITIVE_INFINITY);
+    else text = [...changesOf(known, peers, change), ""].join("\n");
+    if (text !== "" && !(await print(text))) return 0;
+    known = new Map(peers.map((peer) => [peer.key, peer]));
+    away = false;
   }
 }
 
