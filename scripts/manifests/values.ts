@@ -128,7 +128,7 @@ const VALUES: readonly (ValueSpec | OptionSpec)[] = [
     default: false,
     comment:
       "true: the agent listens at its node's address, too, where whoever reaches it can read (not change) what the agent\n" +
-      "knows; with a PodMonitor and a PrometheusRule for Prometheus' operator, and a dashboard for Grafana. Not in\n" +
+      "knows; with a ServiceMonitor and a PrometheusRule for Prometheus' operator, and a dashboard for Grafana. Not in\n" +
       "flannel's chart",
   },
   { path: "monitoring.port", default: 8285, comment: "port for /metrics and /debug; let Prometheus in, and no others" },
@@ -137,7 +137,7 @@ const VALUES: readonly (ValueSpec | OptionSpec)[] = [
     path: "monitoring.labels",
     default: {},
     comment:
-      "further labels of PodMonitor and PrometheusRule, by which Prometheus finds them, such as {release: prometheus}",
+      "further labels of ServiceMonitor and PrometheusRule, by which Prometheus finds them, such as {release: prometheus}",
   },
 ];
 

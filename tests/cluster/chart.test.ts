@@ -152,7 +152,7 @@ describe.skipIf(missing !== undefined)("the chart, rendered by Go's text/templat
 
   test("with monitoring it has what kustomize's component has, which else nothing is seen of", async () => {
     const component = join(MANIFESTS, "kustomize", "components", "monitoring");
-    const files = ["pod-monitor.yaml", "rules.yaml", "dashboard.yaml"];
+    const files = ["service.yaml", "service-monitor.yaml", "rules.yaml", "dashboard.yaml"];
     const wanted = (
       await Promise.all(files.map(async (name) => objectsIn(await Bun.file(join(component, name)).text())))
     ).flat();
@@ -166,7 +166,7 @@ describe.skipIf(missing !== undefined)("the chart, rendered by Go's text/templat
     expect(agent?.args).toEqual([...(plain?.args ?? []), ...flags]);
     expect(plain).not.toHaveProperty("ports");
     const others = await text({ monitoring: { enabled: true, port: 9285, interval: "5s", labels: { release: "x" } } });
-    expect(others.match(/9285/g)).toHaveLength(2);
+    expect(others.match(/9285/g)).toHaveLength(3);
     expect(others.match(/^ {4}release: x$/gm)).toHaveLength(2);
     expect(others).toContain('interval: "5s"');
   });

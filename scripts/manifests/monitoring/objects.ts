@@ -4,7 +4,7 @@ import { valueAt } from "../values.ts";
 import { JOB, RULE_GROUPS } from "./alerts.ts";
 import { DASHBOARD } from "./dashboard.ts";
 
-/** The name of the container's port, by which the PodMonitor finds it. */
+/** The name of the container's port, by which the Service finds it. */
 const PORT_NAME = "metrics";
 export const NODE_IP: Tree = { name: "NODE_IP", valueFrom: { fieldRef: { fieldPath: "status.hostIP" } } };
 
@@ -31,13 +31,29 @@ interface Place {
 /** Many a Prometheus looks only at what has a label of its own. */
 const wantedLabels = ({ labels }: Place): Tree => ({ ...labels, ...spreadInMap("monitoring.labels") });
 
-const podMonitor = (place: Place): Tree => ({
+/** The DaemonSet has the other labels, too. */
+const METRICS_LABEL = { "app.kubernetes.io/component": "metrics" };
+
+/** What the ServiceMonitor finds the agents by: nobody calls it. An agent that is not ready has the most to tell. */
+const service = (place: Place): Tree => ({
+  apiVersion: "v1",
+  kind: "Service",
+  metadata: { name: "tartan-metrics", namespace: place.namespace, labels: { ...place.labels, ...METRICS_LABEL } },
+  spec: {
+    clusterIP: "None",
+    publishNotReadyAddresses: true,
+    selector: { app: "flannel" },
+    ports: [{ name: PORT_NAME, port: number("monitoring.port"), targetPort: PORT_NAME, protocol: "TCP" }],
+  },
+});
+
+const serviceMonitor = (place: Place): Tree => ({
   apiVersion: "monitoring.coreos.com/v1",
-  kind: "PodMonitor",
+  kind: "ServiceMonitor",
   metadata: { name: "tartan", namespace: place.namespace, labels: wantedLabels(place) },
   spec: {
-    selector: { matchLabels: { app: "flannel" } },
-    podMetricsEndpoints: [
+    selector: { matchLabels: { ...place.labels, ...METRICS_LABEL } },
+    endpoints: [
       {
         port: PORT_NAME,
         path: "/metrics",
@@ -75,7 +91,8 @@ export const dashboardText = (): string => `${JSON.stringify(DASHBOARD, null, 2)
 
 /** By the file that each is in. */
 export const monitoringObjects = (place: Place): Readonly<Record<string, Tree>> => ({
-  "pod-monitor.yaml": podMonitor(place),
+  "service.yaml": service(place),
+  "service-monitor.yaml": serviceMonitor(place),
   "rules.yaml": prometheusRule(place),
   "dashboard.yaml": dashboard(place),
 });

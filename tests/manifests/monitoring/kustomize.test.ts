@@ -19,13 +19,13 @@ const Relabeling = v.strictObject({
   targetLabel: v.string(),
   replacement: v.optional(v.string()),
 });
-const PodMonitor = v.object({
+const ServiceMonitor = v.object({
   apiVersion: v.literal("monitoring.coreos.com/v1"),
-  kind: v.literal("PodMonitor"),
+  kind: v.literal("ServiceMonitor"),
   metadata: v.object({ namespace: v.literal("kube-flannel") }),
   spec: v.strictObject({
     selector: v.strictObject({ matchLabels: v.record(v.string(), v.string()) }),
-    podMetricsEndpoints: v.tuple([
+    endpoints: v.tuple([
       v.strictObject({
         port: v.string(),
         path: v.literal("/metrics"),
@@ -33,6 +33,15 @@ const PodMonitor = v.object({
         relabelings: v.array(Relabeling),
       }),
     ]),
+  }),
+});
+const Service = v.object({
+  metadata: v.object({ namespace: v.literal("kube-flannel"), labels: v.record(v.string(), v.string()) }),
+  spec: v.object({
+    clusterIP: v.literal("None"),
+    publishNotReadyAddresses: v.literal(true),
+    selector: v.record(v.string(), v.string()),
+    ports: v.tuple([v.object({ name: v.string(), port: v.number(), targetPort: v.string() })]),
   }),
 });
 const Container = v.looseObject({
@@ -106,17 +115,23 @@ describeWithKubectl("the overlay monitoring", () => {
       ...before,
       spec: { ...before.spec, containers: [agentBefore] },
     });
-    expect(objects.filter(({ kind }) => !["DaemonSet", "PodMonitor", "PrometheusRule"].includes(kind))).toEqual(
+    expect(objects.filter(({ kind }) => !["DaemonSet", "ServiceMonitor", "PrometheusRule"].includes(kind))).toEqual(
       expect.arrayContaining((await plainObjects()).filter(({ kind }) => kind !== "DaemonSet")),
     );
   });
 
-  test("has a PodMonitor that finds the agents' pods and port, and names the node", () => {
-    const monitor = v.parse(PodMonitor, ofKind(objects, "PodMonitor")[0]).spec;
+  test("has a ServiceMonitor that finds the agents by a Service, ready or not, and names the node", () => {
+    const monitor = v.parse(ServiceMonitor, ofKind(objects, "ServiceMonitor")[0]).spec;
+    const { metadata, spec: service } = v.parse(Service, ofKind(objects, "Service")[0]);
     const { template } = v.parse(DaemonSet, ofKind(objects, "DaemonSet")[0]).spec;
-    expect(template.metadata.labels).toMatchObject(monitor.selector.matchLabels);
-    const [{ port, relabelings }] = monitor.podMetricsEndpoints;
-    expect(template.spec.containers[0].ports.map(({ name }) => name)).toEqual([port]);
+    expect(metadata.labels).toMatchObject(monitor.selector.matchLabels);
+    expect(template.metadata.labels).toMatchObject(service.selector);
+    const [{ port, relabelings }] = monitor.endpoints;
+    const [servicePort] = service.ports;
+    expect(servicePort.name).toBe(port);
+    expect(template.spec.containers[0].ports).toEqual([
+      { name: servicePort.targetPort, containerPort: servicePort.port },
+    ]);
     expect(relabelings).toEqual([
       { sourceLabels: ["__meta_kubernetes_pod_node_name"], targetLabel: "instance" },
       { targetLabel: "job", replacement: "tartan" },
@@ -125,7 +140,7 @@ describeWithKubectl("the overlay monitoring", () => {
 
   test("is valid at the real API server, as far as that knows its kinds", async () => {
     const admin = await Kubectl.of(await kubernetes.start());
-    const known = objects.filter(({ kind }) => !["PodMonitor", "PrometheusRule"].includes(kind));
+    const known = objects.filter(({ kind }) => !["ServiceMonitor", "PrometheusRule"].includes(kind));
     const text = JSON.stringify({ apiVersion: "v1", kind: "List", items: known });
     const dry = ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "-f", "-"];
     expect((await admin.run(dry, text)).trim().split("\n")).toHaveLength(known.length);
