@@ -54,6 +54,11 @@ describeInNamespaces("tartan lab", () => {
       expect((await fetch(`${url}/readyz`, { method: "POST" })).status).toBe(405);
       expect((await fetch(`${url}/readyz`, { headers: { host: "evil.example" } })).status).toBe(421);
     }
+    expect(lab.stdout).toContain(`${urls[0]}/ in a browser is the mesh page`);
+    const status = /^ip netns exec .* status .*$/m.exec(lab.stdout)?.[0] ?? "";
+    const shown = Bun.spawn(["sh", "-c", status], { stdout: "pipe", stderr: "inherit" });
+    expect(await shown.stdout.text()).toStartWith("node       n1, agent up for ");
+    expect(await shown.exited).toBe(0);
 
     const [agent] = agentsOf(id, "n2.sock");
     process.kill(agent ?? 0, "SIGKILL");

@@ -10,6 +10,7 @@ function nodeReport(number: number, subnet: string): NodeReport {
     cni: { plugins: ["flannel", "portmap"], conflist: `/lab/n${number}/list`, addressDir: `/lab/n${number}/networks` },
     rules: "iptables-nft",
     debugURL: `http://127.0.0.1:4000${number}`,
+    status: `ip netns exec n${number} tartan status`,
   };
 }
 
@@ -104,6 +105,8 @@ ON THE WIRE, BETWEEN THE NODES
 12:00:01.123456 IP …
 
 TO LOOK INSIDE, WHILE THE LAB RUNS
+http://127.0.0.1:40001/ in a browser is the mesh page: how n1 sees the others
+ip netns exec n1 tartan status
 curl http://127.0.0.1:40001/debug/state
 curl http://127.0.0.1:40002/debug/state
 cat /lab/n1/list

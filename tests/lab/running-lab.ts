@@ -24,6 +24,7 @@ const Document = v.object({
       cni: v.object({ plugins: v.array(v.string()), conflist: v.string(), addressDir: v.string() }),
       rules: v.string(),
       debugURL: v.pipe(v.string(), v.url()),
+      status: v.string(),
     }),
   ),
   pairs: v.array(v.object({ from: v.string(), to: v.string(), family: Family, ...PingFields })),

@@ -4,10 +4,12 @@ import { mapFamilies } from "../../net/family.ts";
 import { agentReady, startAgents } from "./agents.ts";
 import { type Child, ChildError, restartLine } from "./child.ts";
 import { provideCni } from "./cni/plugins.ts";
+import { quote } from "./command.ts";
 import { InterruptedError, Interrupts } from "./interrupts.ts";
 import { makeLabFolder } from "./lab-folder.ts";
 import { type LabOptions, labHelp, parseLabOptions } from "./options.ts";
 import { probeOutside } from "./outside.ts";
+import { ownCommand } from "./own-command.ts";
 import { probePairs } from "./pairs.ts";
 import { inParallel } from "./parallel.ts";
 import { type LabPlan, planLab } from "./plan.ts";
@@ -115,10 +117,12 @@ async function showLab(
   say("pinging the outside from every pod, and every pod from the outside");
   const report: LabReport = {
     lease: source.report,
-    nodes: stations.map(({ node: { name, cni }, families, plugins, rules, debugURL }) => {
+    nodes: stations.map(({ node: { name, namespace, commandSocket, cni }, families, plugins, rules, debugURL }) => {
       const { conflist, addressDir } = cni;
       const inOrder = Object.values(mapFamilies(families, (one, family) => ({ family, ...one })));
-      return { name, families: inOrder, cni: { plugins, conflist, addressDir }, rules, debugURL };
+      const command = [...["ip", "netns", "exec", namespace], ...ownCommand(), "status", `--socket=${commandSocket}`];
+      const status = command.map(quote).join(" ");
+      return { name, families: inOrder, cni: { plugins, conflist, addressDir }, rules, debugURL, status };
     }),
     ...probe,
     outside: await probeOutside(stations, plan.outside, signal),

@@ -32,7 +32,10 @@ export interface NodeReport {
   readonly cni: CniReport;
   /** what masquerades and forwards, such as `iptables-nft` */
   readonly rules: string;
+  /** has the mesh page at its root */
   readonly debugURL: string;
+  /** a shell command that shows it, from its inside, on one screen */
+  readonly status: string;
 }
 
 /** What attached a node's pod. */
@@ -82,6 +85,12 @@ export function reportText(report: LabReport, paint: Paint): string {
     [paint("bold", "ON THE WIRE, BETWEEN THE NODES"), capture ?? paint("red", "no VXLAN packet was seen")],
     [
       paint("bold", "TO LOOK INSIDE, WHILE THE LAB RUNS"),
+      ...nodes
+        .slice(0, 1)
+        .flatMap(({ name, debugURL, status }) => [
+          `${debugURL}/ in a browser is the mesh page: how ${name} sees the others`,
+          status,
+        ]),
       ...nodes.map(({ debugURL }) => `curl ${debugURL}/debug/state`),
       ...nodes.slice(0, 1).flatMap(({ cni }) => [`cat ${cni.conflist}`, `head ${cni.addressDir}/*`]),
       ...lease.inspect,
