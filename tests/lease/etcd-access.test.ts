@@ -295,8 +295,11 @@ async function attemptElsewhere(
 }
 
 describe("a proxy of the environment", () => {
+  /** Whatever the tests' own environment exempts. */
+  const NONE = { NO_PROXY: "", no_proxy: "" };
+
   test("that is down is named, without its password", async () => {
-    const environment = { HTTP_PROXY: "http://somebody:s3cret@127.0.0.1:9", HTTPS_PROXY: "127.0.0.1:9", NO_PROXY: "" };
+    const environment = { HTTP_PROXY: "http://somebody:s3cret@127.0.0.1:9", HTTPS_PROXY: "127.0.0.1:9", ...NONE };
     for (const [scheme, name] of [
       ["http", "HTTP_PROXY"],
       ["https", "HTTPS_PROXY"],
@@ -313,7 +316,7 @@ describe("a proxy of the environment", () => {
   test("that lets nothing through is named", async () => {
     using web = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: () => new Response("", { status: 403 }) });
     const host = `127.0.0.1:${web.port}`;
-    const environment = { http_proxy: `http://${host}`, https_proxy: `http://${host}`, NO_PROXY: "", no_proxy: "" };
+    const environment = { http_proxy: `http://${host}`, https_proxy: `http://${host}`, ...NONE };
     expect(await attemptElsewhere("http://192.0.2.1:2379", { environment })).toContain(
       `HTTP 403, not etcd's JSON API for version 3; correct --etcd-endpoints, or http_proxy, by whose proxy ${host} it`,
     );
