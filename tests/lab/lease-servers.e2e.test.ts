@@ -69,7 +69,7 @@ describeInNamespaces("tartan lab with a server for the leases", () => {
       const id = await lab.id();
       await lab.stays();
       expect(lab.stdout).toContain("\nin etcd, at http://192.0.2.250:2379\n");
-      const look = /^ip netns exec .*$/m.exec(lab.stdout)?.[0] ?? "";
+      const look = /^ip netns exec .*etcdctl.*$/m.exec(lab.stdout)?.[0] ?? "";
       const { output } = await shell(look);
       expect(output).toContain("/coreos.com/network/config\n");
       const subnets = [...lab.stdout.matchAll(/^n\d +(10\.244\.\d+\.0)\/24 /gm)].map((match) => match[1] ?? "");
