@@ -1,5 +1,5 @@
 import { logger } from "../base/log.ts";
-import type { Snapshot } from "../lease/lease.ts";
+import { outcomeOf, type Snapshot } from "../lease/lease.ts";
 import type { EventLog } from "../status/event-log.ts";
 
 const log = logger("lease");
@@ -29,7 +29,7 @@ export class RejectionLog {
     this.#told = new Map(rejected.map(({ key, reason }) => [key, reason]));
     this.#count += news.length;
     for (const { key, node, reason } of news.slice(0, MOST)) {
-      const outcome = leases.some((lease) => lease.key === key) ? "stays as it was" : "is left out";
+      const outcome = outcomeOf(leases.some((lease) => lease.key === key));
       log.warn("lease {key}{of} {outcome}: {reason}", { key, of: node ? ` of ${node}` : "", outcome, reason });
       const message = `lease ${key} ${outcome}`;
       this.#events.add({ kind: "leaseRejected", level: "warning", node: node ?? key, message, cause: reason });

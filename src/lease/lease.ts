@@ -39,6 +39,11 @@ export interface RejectedLease {
   readonly reason: string;
 }
 
+/** What became of the lease whose record was rejected. @param isKept its last good one stays in use */
+export function outcomeOf(isKept: boolean): string {
+  return isKept ? "stays as it was" : "is left out";
+}
+
 /** Everything that the source holds at one moment: what is not in it does not exist. */
 export interface Snapshot {
   readonly leases: readonly Lease[];

@@ -1,3 +1,4 @@
+import { outcomeOf } from "../lease/lease.ts";
 import type { Facts, Finding, ProbesFacts } from "./facts.ts";
 
 /** A turn of the loop that takes longer has got stuck: 5,000 peers take about a third of a second. */
@@ -37,10 +38,9 @@ export function readiness(facts: Facts): Readiness {
   for (const [at, { key, node, reason }] of left.slice(0, 10).entries()) {
     // A record may have turned bad while its last good lease stays in use.
     const kept = at >= skipped.length && leases.some((lease) => lease.key === key);
-    const outcome = kept ? "stays as it was" : "is left out";
     warnings.push({
       condition: "peers",
-      message: `lease ${key}${node ? ` of ${node}` : ""} ${outcome}: ${reason}`,
+      message: `lease ${key}${node ? ` of ${node}` : ""} ${outcomeOf(kept)}: ${reason}`,
     });
   }
   if (left.length > 10) warnings.push({ condition: "peers", message: `${left.length - 10} more leases are not right` });

@@ -1,3 +1,4 @@
+import { plural } from "../output.ts";
 import { GROUPS, type Status } from "./check.ts";
 import type { Report } from "./report.ts";
 
@@ -36,7 +37,6 @@ function colour(text: string, status: Status, colours: boolean): string {
 }
 
 function summary({ counts }: Report): string {
-  const plural = (count: number, word: string) => `${count} ${word}${count === 1 ? "" : "s"}`;
   return `${plural(counts.error, "error")}, ${plural(counts.warning, "warning")}, ${counts.ok} ok, ${counts.skipped} skipped`;
 }
 

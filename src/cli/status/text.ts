@@ -1,6 +1,7 @@
 import type { Event } from "../../api/events.ts";
 import type { State } from "../../api/state.ts";
 import { LINUX_VXLAN_PORT } from "../../config/network.ts";
+import { outcomeOf } from "../../lease/lease.ts";
 import { age, counts, plural, type Screen } from "../output.ts";
 import { countsLine } from "../peer-words.ts";
 import { type Colour, truncate, wrap } from "../table.ts";
@@ -56,9 +57,13 @@ export function statusLines({ state, repairs, version, now }: StatusFacts): Line
       text: leaseSource.error ?? `last contact ${age(leaseSource.lastContactAt, now)} ago`,
       colour: leaseSource.error === null ? undefined : "yellow",
     },
-    ...state.rejectedLeases
-      .slice(0, 3)
-      .map(({ key, reason }): Line => ({ label: "leases", text: `${key} is left out: ${reason}`, colour: "yellow" })),
+    ...state.rejectedLeases.slice(0, 3).map(
+      ({ key, reason, kept }): Line => ({
+        label: "leases",
+        text: `${key} ${outcomeOf(kept)}: ${reason}`,
+        colour: "yellow",
+      }),
+    ),
     ...backendLines(state),
     { label: "peers", text: countsLine(state.peerCounts), colour: peersColour(state) },
     {
