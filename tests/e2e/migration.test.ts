@@ -16,6 +16,7 @@ import { Netns } from "../support/netns.ts";
 import { type NodeInOverlay, Overlay } from "../support/overlay.ts";
 import { Pings, withoutLoss } from "../support/ping.ts";
 import { describeInNamespaces } from "../support/requires.ts";
+import { rulesetOf } from "../support/ruleset.ts";
 import { TemporaryFolder } from "../support/temp.ts";
 
 const NUMBERS = [1, 2, 3] as const;
@@ -257,11 +258,11 @@ async function rulesOf(ns: Netns, table: string): Promise<string[]> {
   return (await ns.exec(["iptables-nft-save", "-t", table])).split("\n");
 }
 
-/** Every rule with the number that it keeps until it is deleted. */
+/** Every rule of IPv4 with the number that it keeps until it is deleted. */
 async function handlesOf(ns: Netns): Promise<string[]> {
-  const text = await ns.exec(["nft", "-a", "-s", "list", "ruleset", "ip"]);
+  const text = await rulesetOf(ns, "ip");
   expect(text).toContain("FLANNEL-POSTRTG");
-  return text.split("\n").map((line) => line.replace(/counter packets \d+ bytes \d+/, "counter"));
+  return text.split("\n");
 }
 
 const inOrder = (text: string): string => text.trim().split("\n").sort().join("\n");

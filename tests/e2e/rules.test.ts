@@ -5,6 +5,7 @@ import { TestAgent } from "../support/agent.ts";
 import type { Netns } from "../support/netns.ts";
 import { type NodeInOverlay, Overlay } from "../support/overlay.ts";
 import { describeInNamespaces } from "../support/requires.ts";
+import { rulesetOf } from "../support/ruleset.ts";
 import { useTemporaryFolder } from "../support/temp.ts";
 import { eventually } from "../support/wait.ts";
 
@@ -34,7 +35,7 @@ for (const [mode, nftables] of [
 
     afterAll(() => overlay[Symbol.dispose]());
 
-    const ruleset = () => one.ns.exec(["nft", "list", "ruleset"]);
+    const ruleset = () => rulesetOf(one.ns);
 
     test("they are there, the state and subnet.env say so", async () => {
       const { rules } = await one.agent.state();
