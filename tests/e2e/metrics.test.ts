@@ -147,16 +147,18 @@ describeInNamespaces("the metrics of a running agent", () => {
     await agent().stop();
     agent().flags = [...FLAGS, "--peer-metrics"];
     await agent().start();
-    await eventually(async () => (await sample(agent(), 'tartan_peer_up{peer="n2",family="ipv4"}')) === 1, {
+    const subnet = (await agent().leases()).find(({ node }) => node === "n2")?.ipv4?.subnet;
+    const labels = `peer="n2",family="ipv4",subnet="${subnet}"`;
+    await eventually(async () => (await sample(agent(), `tartan_peer_up{${labels}}`)) === 1, {
       within: 15_000,
       what: "the peer is up",
     });
     const text = await scrape(agent());
     expect(namesIn(text)).toEqual([...Object.keys(METRICS), ...Object.keys(EACH_PEER_METRICS)]);
     const found = samplesIn(text);
-    expect(found.get('tartan_peer_programmed{peer="n2",family="ipv4"}')).toBe(1);
-    expect(found.get('tartan_peer_loss_ratio{peer="n2",family="ipv4",path="overlay"}')).toBeLessThan(1);
-    expect(found.get('tartan_peer_rtt_seconds{peer="n2",family="ipv4",path="underlay"}')).toBeGreaterThan(0);
+    expect(found.get(`tartan_peer_programmed{${labels}}`)).toBe(1);
+    expect(found.get(`tartan_peer_loss_ratio{${labels},path="overlay"}`)).toBeLessThan(1);
+    expect(found.get(`tartan_peer_rtt_seconds{${labels},path="underlay"}`)).toBeGreaterThan(0);
   });
 });
 

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { Histogram } from "../../src/base/histogram.ts";
+import { formatPrefix } from "../../src/net/prefix.ts";
 import { EventLog } from "../../src/status/event-log.ts";
 import type { Facts, ProbesFacts } from "../../src/status/facts.ts";
 import { EACH_PEER_METRICS } from "../../src/status/metrics/each-peer.ts";
@@ -21,6 +22,10 @@ async function scraped(changes: Partial<Facts> = {}): Promise<string> {
 }
 
 const samples = async (changes: Partial<Facts> = {}) => samplesIn(await scraped(changes));
+
+/** The labels that series of one peer have first. */
+const labelsOf = (n: number, node = `node-${n}`) =>
+  `peer="${node}",family="ipv4",subnet="${formatPrefix(exampleSubnet(4, n))}"`;
 
 /** A node with so many peers, of which the first is down and the second has not been probed. */
 function withPeers(count: number): Partial<Facts> {
@@ -251,11 +256,19 @@ test("a peer whose entry the kernel has lost is not programmed", async () => {
   kernel.deleteNeighbour(device?.index ?? 0, exampleSubnet(4, 2).address);
   const after = await samples(known);
   expect([states(after, "unknown"), states(after, "notProgrammed")]).toEqual([2, 1]);
-  const isProgrammed = (peer: string) => after.get(`tartan_peer_programmed{peer="${peer}",family="ipv4"}`);
-  expect(["node-1", "node-2", "node-3"].map(isProgrammed)).toEqual([1, 0, 1]);
+  const isProgrammed = (n: number) => after.get(`tartan_peer_programmed{${labelsOf(n)}}`);
+  expect([1, 2, 3].map(isProgrammed)).toEqual([1, 0, 1]);
 });
 
 describe("series of each peer", () => {
+  test("are there once for each lease, also where a node has two", async () => {
+    const came = [exampleLease(IPV4, 1), exampleLease(IPV4, 2, { node: "node-1" })];
+    const { known } = programmed(IPV4, came, { flags: { peerMetrics: true } });
+    const found = await samples(known);
+    expect(found.get(`tartan_peer_programmed{${labelsOf(1)}}`)).toBe(1);
+    expect(found.get(`tartan_peer_programmed{${labelsOf(2, "node-1")}}`)).toBe(1);
+  });
+
   test("are there only when asked for: without them their number does not grow with the cluster", async () => {
     const few = await samples(withPeers(3));
     expect([...(await samples(withPeers(300))).keys()].sort()).toEqual([...few.keys()].sort());
@@ -265,28 +278,28 @@ describe("series of each peer", () => {
 
   test("say what is known of one", async () => {
     const found = await samples({ ...withPeers(3), flags: { peerMetrics: true } });
-    const of = (peer: string) =>
+    const of = (n: number) =>
       Object.fromEntries(
         [...found]
-          .filter(([name]) => name.includes(`peer="${peer}"`))
-          .map(([name, value]) => [name.replace(`peer="${peer}",`, ""), value]),
+          .filter(([name]) => name.includes(labelsOf(n)))
+          .map(([name, value]) => [name.replace(labelsOf(n), "of"), value]),
       );
-    expect(of("node-3")).toEqual({
-      'tartan_peer_up{family="ipv4"}': 1,
+    expect(of(3)).toEqual({
+      "tartan_peer_up{of}": 1,
       ...Object.fromEntries(
         ["overlay", "underlay"].flatMap((path) => [
-          [`tartan_peer_loss_ratio{family="ipv4",path="${path}"}`, expect.closeTo(0.1)],
-          [`tartan_peer_rtt_seconds{family="ipv4",path="${path}"}`, 0.002],
-          [`tartan_peer_last_success_timestamp_seconds{family="ipv4",path="${path}"}`, (NOW - 5_000) / 1000],
+          [`tartan_peer_loss_ratio{of,path="${path}"}`, expect.closeTo(0.1)],
+          [`tartan_peer_rtt_seconds{of,path="${path}"}`, 0.002],
+          [`tartan_peer_last_success_timestamp_seconds{of,path="${path}"}`, (NOW - 5_000) / 1000],
         ]),
       ),
     });
-    expect(of("node-1")).toMatchObject({
-      'tartan_peer_up{family="ipv4"}': 0,
-      'tartan_peer_loss_ratio{family="ipv4",path="overlay"}': 1,
+    expect(of(1)).toMatchObject({
+      "tartan_peer_up{of}": 0,
+      'tartan_peer_loss_ratio{of,path="overlay"}': 1,
     });
     // Not probed yet: it is neither up nor down.
-    expect(of("node-2")).toEqual({});
+    expect(of(2)).toEqual({});
   });
 });
 

@@ -1,12 +1,17 @@
-/** The samples of a scrape, by their names with labels as they are written: `tartan_leases{state="used"}`. */
+/**
+ * The samples of a scrape, by their names with labels as they are written: `tartan_leases{state="used"}`.
+ * @throws Error if one is there twice, which Prometheus drops
+ */
 export function samplesIn(text: string): Map<string, number> {
-  const lines = text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
-  return new Map(
-    lines.map((line) => {
-      const end = line.lastIndexOf(" ");
-      return [line.slice(0, end), Number(line.slice(end + 1))];
-    }),
-  );
+  const samples = new Map<string, number>();
+  for (const line of text.split("\n")) {
+    if (line === "" || line.startsWith("#")) continue;
+    const end = line.lastIndexOf(" ");
+    const name = line.slice(0, end);
+    if (samples.has(name)) throw new Error(`${name} is there twice`);
+    samples.set(name, Number(line.slice(end + 1)));
+  }
+  return samples;
 }
 
 /** The names of the metrics that a scrape tells of, with or without samples. */

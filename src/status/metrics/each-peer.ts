@@ -1,7 +1,9 @@
+import { formatPrefix } from "../../net/prefix.ts";
 import type { PathFacts } from "../../probe/records.ts";
 import { gauges, type MetricSpec, type PeerSeen, type Sample, type Scrape, seconds } from "./spec.ts";
 
-const LABELS = ["peer", "family"];
+// A node may have two leases for a while, with etcd after it came back with another subnet: the subnet tells them apart.
+const LABELS = ["peer", "family", "subnet"];
 const PATH_LABELS = [...LABELS, "path"];
 
 /** With --peer-metrics: series of each peer, which are as many as there are nodes times nodes in a cluster. */
@@ -27,23 +29,27 @@ export const EACH_PEER_METRICS: Readonly<Record<string, MetricSpec>> = {
 
 type Part = PeerSeen["families"][number];
 
+function labelsOf({ key, node }: PeerSeen, { family, subnet }: Part): readonly string[] {
+  return [node ?? key, `ipv${family}`, formatPrefix(subnet)];
+}
+
 function* eachFamily(peers: readonly PeerSeen[], value: (part: Part) => number | undefined): Generator<Sample> {
-  for (const { key, node, families } of peers) {
-    for (const part of families) {
+  for (const peer of peers) {
+    for (const part of peer.families) {
       const found = value(part);
-      if (found !== undefined) yield [[node ?? key, `ipv${part.family}`], found];
+      if (found !== undefined) yield [labelsOf(peer, part), found];
     }
   }
 }
 
 function* eachPath({ facts, peers }: Scrape, value: (path: PathFacts) => number | undefined): Generator<Sample> {
-  for (const { key, node, families } of peers) {
-    for (const { family } of families) {
-      const found = facts.probes?.of(key, family);
+  for (const peer of peers) {
+    for (const part of peer.families) {
+      const found = facts.probes?.of(peer.key, part.family);
       if (found === undefined) continue;
       for (const path of ["overlay", "underlay"] as const) {
         const one = value(found[path]);
-        if (one !== undefined) yield [[node ?? key, `ipv${family}`, path], one];
+        if (one !== undefined) yield [[...labelsOf(peer, part), path], one];
       }
     }
   }

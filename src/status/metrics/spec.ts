@@ -1,6 +1,7 @@
 import type { PeerState, Verdict } from "../../api/peers.ts";
 import type { HistogramFacts } from "../../base/histogram.ts";
 import type { Family, PerFamily } from "../../net/family.ts";
+import type { Prefix } from "../../net/prefix.ts";
 import type { Facts } from "../facts.ts";
 import type { Readiness } from "../readiness.ts";
 import type { ProcessFigures } from "./process-figures.ts";
@@ -26,6 +27,7 @@ export interface PeerSeen {
   readonly state: PeerState;
   readonly families: readonly {
     readonly family: Family;
+    readonly subnet: Prefix;
     readonly state: PeerState;
     /** which of its entries the kernel has; undefined where that is not known, or none are wanted */
     readonly has: object | undefined;

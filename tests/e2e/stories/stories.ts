@@ -45,7 +45,7 @@ const SEEN_BLOCKED = troubleAtOne(
   blocked(1, 2).why,
   `${blocked(1, 2).open}; if it is open, see with tartan doctor on that node that flannel.1 is in order, and answers ICMP echoes`,
 );
-const REACHED_AT_SAME_TIME = 'tartan_peer_up{peer="n3",family="ipv4"} 1';
+const REACHED_AT_SAME_TIME = /tartan_peer_up\{peer="n3",family="ipv4",[^}]+\} 1/;
 
 export const STORIES: readonly Story[] = [
   {
@@ -153,7 +153,7 @@ export const STORIES: readonly Story[] = [
         trace: [`to 192.0.2.2, n2. But n2 is degraded: ${tooSmall(1, 2).why}. What helps: ${tooSmall(1, 2).fix}`],
         metrics: [
           'tartan_probe_peers{family="ipv4",verdict="mtuTooSmall"} 1',
-          'tartan_peer_up{peer="n2",family="ipv4"} 1',
+          /tartan_peer_up\{peer="n2",family="ipv4",[^}]+\} 1/,
           REACHED_AT_SAME_TIME,
         ],
         data: ['"mtu":{"bytes":1450,"passes":false'],

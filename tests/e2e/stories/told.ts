@@ -19,7 +19,7 @@ export const WELL: Told = {
   metrics: [
     "tartan_ready 1",
     'tartan_peers{state="up"} 2',
-    /tartan_peer_up\{peer="n\d",family="ipv4"\} 1 tartan_peer_up\{peer="n\d",family="ipv4"\} 1/,
+    /tartan_peer_up\{peer="n\d",[^}]+\} 1 tartan_peer_up\{peer="n\d",[^}]+\} 1/,
   ],
   data: ['"up":2', '"why":null'],
   never: ["is down", "degraded ", "left out:", '"why":"', "tartan_warnings", "lacks", "What helps", "does not answer"],
