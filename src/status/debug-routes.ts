@@ -5,13 +5,13 @@ import { LogLevel, type ResyncAsked } from "../api/commands.ts";
 import { RESOURCES, type Resource, type ResourceName } from "../api/resources.ts";
 import { sleep } from "../base/backoff.ts";
 import type { ListenAddress } from "../config/listen-address.ts";
-import { answer } from "./answer.ts";
+import { answer, answerList } from "./answer.ts";
 import type { AgentControl } from "./control.ts";
 import { eventStream } from "./event-stream.ts";
 import type { Facts } from "./facts.ts";
+import { Places } from "./places.ts";
 import { type Question, readQuery } from "./question.ts";
 import { Refusal } from "./refusals.ts";
-import { Turns } from "./turns.ts";
 import { eventFilter } from "./views/events.ts";
 import { VIEWS } from "./views.ts";
 
@@ -27,9 +27,8 @@ export interface DebugParts {
 
 /** Live streams at a time; each costs a timer and, at worst, half a megabyte. */
 const MOST_STREAMS = 16;
-/** Of lists: those that are made at a time, and those that may wait for that. */
-const LISTS_AT_ONCE = 2;
-const LISTS_WAITING = 200;
+/** Lists of thousands that are being sent at a time; each costs some hundred kilobytes. */
+const MOST_LISTS = 100;
 /** What says nothing without the kernel's state, for which it waits so many milliseconds, looking each few. */
 const NEED_KERNEL: readonly ResourceName[] = ["kernel", "diff"];
 const KERNEL_MS = 2_000;
@@ -39,24 +38,20 @@ const MOST_BODY = 4096;
 
 /** Everything that can be read. */
 export function addResources(app: Hono, { facts, stopping }: DebugParts): void {
-  let streams = 0;
-  const lists = new Turns(LISTS_AT_ONCE, LISTS_WAITING);
+  const streams = new Places(MOST_STREAMS, "live streams are open already: close one, or ask without follow");
+  const lists = new Places(
+    MOST_LISTS,
+    "long lists are being sent already: ask again in a moment, or for a smaller page",
+  );
   for (const name of Object.keys(RESOURCES) as ResourceName[]) {
     const resource: Resource = RESOURCES[name];
     app.get(resource.path, async (context) => {
       const question = questionOf(context, resource);
-      if (name === "events" && wantsStream(context, question)) {
-        if (streams >= MOST_STREAMS)
-          throw new Refusal(503, `${MOST_STREAMS} live streams are open already: close one, or ask without follow`);
-        return streamEvents(context, question, facts(), stopping, (change) => {
-          streams += change;
-        });
-      }
-      const reply = async () => {
-        const now = NEED_KERNEL.includes(name) ? await knowing(facts) : facts();
-        return answer(context, await VIEWS[name](now, question), { isPretty: question.query.pretty });
-      };
-      return resource.query.includes("limit") ? lists.take(reply) : reply();
+      if (name === "events" && wantsStream(context, question))
+        return streamEvents(context, question, facts(), stopping, streams);
+      const now = NEED_KERNEL.includes(name) ? await knowing(facts) : facts();
+      const document = await VIEWS[name](now, question);
+      return answerList(context, document, { isPretty: question.query.pretty, places: lists });
     });
   }
   app.get("/openapi.json", async (context) => {
@@ -97,7 +92,7 @@ function streamEvents(
   question: Question,
   facts: Facts,
   stopping: AbortSignal,
-  count: (change: 1 | -1) => void,
+  places: Places,
 ): Response {
   for (const name of ["limit", "offset"] as const) {
     if (question.query[name] !== undefined) throw new Refusal(400, `a live stream has no pages: leave out ${name}`);
@@ -106,13 +101,13 @@ function streamEvents(
   if (context.req.method === "HEAD") return context.body(null, 200, headers);
   const lastId = context.req.header("last-event-id");
   const after = lastId !== undefined && /^\d{1,15}$/.test(lastId) ? Number(lastId) : 0;
-  count(1);
+  const onEnd = places.take();
   const body = eventStream({
     events: facts.events,
     isAsked: eventFilter(facts, question),
     after,
     stopping,
-    onEnd: () => count(-1),
+    onEnd,
   });
   return context.body(body, 200, headers);
 }
