@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { connect, type Socket } from "node:net";
+import { compress } from "hono/compress";
 import * as v from "valibot";
 import { LeaseList } from "../../src/api/leases.ts";
 import { answerList } from "../../src/status/answer.ts";
@@ -23,10 +24,12 @@ const ALL = "/debug/leases?limit=10000";
 /** Serves a list at a unix socket. */
 async function serve(items: Items<string>, places: Places) {
   const app = emptyApp();
+  app.use(compress());
   app.get("/list", (context) => answerList(context, { items, total: items.length }, { isPretty: false, places }));
   const path = folder.at(`${crypto.randomUUID()}.sock`);
   const listener = listen({ kind: "unix", path }, app.fetch, "--debug-socket", "owner");
-  const ask = () => fetch("http://x/list", { unix: path });
+  const ask = (encoding = "identity") =>
+    fetch("http://x/list", { unix: path, headers: { "accept-encoding": encoding } });
   await eventually(async () => (await fetch("http://x/", { unix: path })).status === 404, {
     within: 10_000,
     what: "it answers",
@@ -35,24 +38,27 @@ async function serve(items: Items<string>, places: Places) {
 }
 
 /** Asks for the list, and reads nothing after the answer's first bytes. */
-function beginToRead(path: string): Promise<Socket> {
+function beginToRead(path: string, encoding = "identity"): Promise<Socket> {
   const { promise, resolve, reject } = Promise.withResolvers<Socket>();
-  const socket = connect(path, () => socket.write("GET /list HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+  const head = `GET /list HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: ${encoding}\r\n\r\n`;
+  const socket = connect(path, () => socket.write(head));
   socket.once("error", reject);
   socket.once("readable", () => resolve(socket));
   return promise;
 }
 
-const TEXT = "x".repeat(1000);
+/** A kilobyte, of which gzip can't make less than half. */
+const randomText = () => crypto.getRandomValues(new Uint8Array(500)).toHex();
 
 test("whoever does not read has nothing made for it, and keeps nobody from the whole list", async () => {
   const count = 20_000;
+  const text = randomText();
   let made = 0;
   const items = shownWhenAsked(
     Array.from({ length: count }, (_, n) => n),
     (n) => {
       made++;
-      return `${n} ${TEXT}`;
+      return `${n} ${text}`;
     },
   );
   await using server = await serve(items, new Places(100, "are open"));
@@ -60,7 +66,7 @@ test("whoever does not read has nothing made for it, and keeps nobody from the w
   try {
     const { items: read } = (await (await server.ask()).json()) as { items: string[] };
     expect(read).toHaveLength(count);
-    expect(read.at(-1)).toBe(`${count - 1} ${TEXT}`);
+    expect(read.at(-1)).toBe(`${count - 1} ${text}`);
     // Of the 20 MB of each of the others no more than what the kernel keeps for it, and what is just to be sent.
     expect(made - count).toBeLessThan((idle.length * count) / 10);
   } finally {
@@ -68,38 +74,41 @@ test("whoever does not read has nothing made for it, and keeps nobody from the w
   }
 });
 
-test("only so many at a time; one that is left, read to its end or broken off makes room", async () => {
-  const places = new Places(3, "lists are being sent already");
-  let isBroken = false;
-  const items: Items<string> = {
-    length: 20_000,
-    slice: (start = 0, end = 0) => {
-      if (isBroken) throw new Error("the view fails");
-      return Array.from({ length: end - start }, () => TEXT);
-    },
-  };
-  await using server = await serve(items, places);
-  const idle = await Promise.all([1, 2, 3].map(() => beginToRead(server.path)));
-  try {
-    expect((await server.ask()).ok).toBe(false);
-    idle[0]?.destroy();
-    await eventually(async () => (await (await server.ask()).text()).endsWith("}"), {
-      within: 10_000,
-      what: "the one that was left makes room, and the one after it, too",
-    });
-    expect((await (await server.ask()).text()).endsWith("}")).toBe(true);
-    isBroken = true;
-    for (const _ of [1, 2, 3, 4]) {
-      const response = await server.ask();
-      expect(response.status).toBe(200);
-      await expect(response.text()).rejects.toThrow();
+test.each(["identity", "gzip"])(
+  "only so many at a time; one that is left, read to its end or broken off makes room: %s",
+  async (encoding) => {
+    const places = new Places(3, "lists are being sent already");
+    let isBroken = false;
+    const items: Items<string> = {
+      length: 20_000,
+      slice: (start = 0, end = 0) => {
+        if (isBroken) throw new Error("the view fails");
+        return Array.from({ length: end - start }, randomText);
+      },
+    };
+    await using server = await serve(items, places);
+    const idle = await Promise.all([1, 2, 3].map(() => beginToRead(server.path, encoding)));
+    try {
+      expect((await server.ask(encoding)).ok).toBe(false);
+      idle[0]?.destroy();
+      await eventually(async () => (await (await server.ask(encoding)).text()).endsWith("}"), {
+        within: 10_000,
+        what: "the one that was left makes room, and the one after it, too",
+      });
+      expect((await (await server.ask(encoding)).text()).endsWith("}")).toBe(true);
+      isBroken = true;
+      for (const _ of [1, 2, 3, 4]) {
+        const response = await server.ask(encoding);
+        expect(response.status).toBe(200);
+        await expect(response.text()).rejects.toThrow();
+      }
+      isBroken = false;
+      expect((await (await server.ask(encoding)).text()).endsWith("}")).toBe(true);
+    } finally {
+      for (const socket of idle) socket.destroy();
     }
-    isBroken = false;
-    expect((await (await server.ask()).text()).endsWith("}")).toBe(true);
-  } finally {
-    for (const socket of idle) socket.destroy();
-  }
-});
+  },
+);
 
 test("lists that are not read to their end: the hundred and first is told why it has to wait", async () => {
   const app = appOf(KNOWN);
