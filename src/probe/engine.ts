@@ -134,8 +134,10 @@ export class ProbeEngine {
     await runRound(
       trains,
       this.#carrier,
-      ({ row, family, path }, rtt) => {
+      ({ row, family, path, fromSilence, answered }, rtt) => {
         this.#totals.add(family, path, rtt);
+        // What was sent before the first answer is no loss, also where that is known only after the answer.
+        if (fromSilence && answered > 0 && rtt === undefined) return;
         if (path !== "fullSize") this.#records[family]?.record(row, path, rtt, Date.now());
       },
       signal,
@@ -252,8 +254,10 @@ export class ProbeEngine {
       const records = this.#records[family];
       if (own === undefined || vtep === undefined || publicIP === undefined || records === undefined) return [];
       const train = (path: Path, target: Address, bytes: number): Train => {
-        const most = records.state(row, path) === "silent" ? SHORT_TRAIN : TRAIN;
-        return { row, family, path, target, bytes, most, sent: 0, answered: 0, refused: 0 };
+        const state = records.state(row, path);
+        const most = state === "silent" ? SHORT_TRAIN : TRAIN;
+        const fromSilence = state !== "answers";
+        return { row, family, path, target, bytes, most, fromSilence, sent: 0, answered: 0, refused: 0 };
       };
       const inside = () => train("overlay", vtep, SMALL_BYTES);
       const below = this.#carrier.carries(family, "underlay") ? [train("underlay", publicIP, SMALL_BYTES)] : [];

@@ -113,8 +113,9 @@ export class Records {
   }
 
   /**
-   * One probe had an answer, or had none in time. With the first answer after an outage the window begins anew: how long
-   * that took, the verdict's time tells, and its probes must not count as loss for the next ten minutes.
+   * One probe had an answer, or had none in time. With the first answer of all, and the first one after an outage, the window
+   * begins anew: how long that took, the verdict's time tells, and probes that were sent while the peer was yet to come up, or
+   * was away, must not count as loss for the next ten minutes.
    * @param rtt milliseconds; undefined: it was lost
    */
   record(row: number, path: MeasuredPath, rtt: number | undefined, at: number): void {
@@ -122,7 +123,7 @@ export class Records {
     const index = row * 2 + PATHS[path];
     if (rtt !== undefined) {
       columns.lastSuccess[index] = at;
-      if (this.state(row, path) === "silent") {
+      if (this.state(row, path) !== "answers") {
         columns.filled[index] = 0;
         columns.next[index] = 0;
         this.setState(row, path, "answers");

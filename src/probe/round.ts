@@ -28,6 +28,8 @@ export interface Train {
   /** begins only when this one was answered, or when all of this one are sent and none was answered */
   readonly behind?: Train;
   readonly afterSilence?: Train;
+  /** nothing has answered along this path yet, or nothing did of late */
+  readonly fromSilence?: boolean;
   sent: number;
   answered: number;
   /** of those sent: that did not leave this node */

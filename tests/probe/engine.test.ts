@@ -183,6 +183,27 @@ describe("the engine", () => {
     expect(world.engine.facts("n1", 4)?.fullSizePasses).toBe(true);
   });
 
+  test("counts nothing as lost that was sent before the first answer, of a peer that comes up or was away", async () => {
+    const world = new World([peer(1)]);
+    // The third probe finds that it has come up; that the two before it are lost is known only later.
+    const comesUp = () => {
+      let sent = 0;
+      world.carrier.answersTo = ({ target, path }) => target !== vtepOf(peer(1)) || path !== "overlay" || ++sent > 2;
+    };
+    comesUp();
+    expect(await world.round()).toEqual(["n1 4: unknown to reachable"]);
+    expect(world.engine.facts("n1", 4)?.overlay).toMatchObject({ sent: 1, received: 1 });
+    // From then on what is lost counts.
+    comesUp();
+    await world.round();
+    expect(world.engine.facts("n1", 4)?.overlay).toMatchObject({ sent: 4, received: 2 });
+    silenceAll(world, [peer(1)]);
+    expect(await world.round()).toEqual(["n1 4: reachable to unreachable"]);
+    world.carrier.answersTo = ({ target, sent }) => target !== vtepOf(peer(1)) || sent > 0;
+    expect(await world.round()).toEqual(["n1 4: unreachable to reachable"]);
+    expect(world.engine.facts("n1", 4)?.overlay).toMatchObject({ sent: 1, received: 1 });
+  });
+
   test("forgets the losses of a peer's device with the device, and not that it answers", async () => {
     const [first, second] = ["02:00:00:00:00:01", "02:00:00:00:00:02"].map((mac) => ({
       ...peer(1),
