@@ -5,8 +5,8 @@ import type { Lease } from "../lease/lease.ts";
 import { mapFamilies } from "../net/family.ts";
 import { subnetFileProblem, writeSubnetFile } from "../status/subnet-file.ts";
 
-/** How often the file is looked at, so that one that somebody removed is back within a second. */
-const CHECK_MS = 900;
+/** How often the file is looked at, so that one that somebody removed is back within a second, on a busy node as well. */
+const CHECK_MS = 500;
 
 /** Keeps subnet.env as it should be. */
 export class SubnetFileKeeper {
