@@ -24,6 +24,8 @@ const LeaseBody = v.object({
 
 const Failure = v.object({ operation: v.string(), object: v.string(), error: v.string(), message: v.string() });
 
+const DiffBody = v.object({ settled: v.boolean() });
+
 const OnOff = v.nullable(v.picklist(["on", "off"]));
 const DeviceBody = v.object({
   name: v.string(),
@@ -96,6 +98,9 @@ export class TestAgent {
   /** those of its next start */
   flags: readonly string[];
   #child: Bun.Subprocess<"ignore", "ignore", "pipe"> | undefined;
+  /** its exit code, once it has ended and all that it logged was read */
+  #ended: Promise<number> | undefined;
+  #exitCode: number | null = null;
   #log = "";
 
   constructor(options: AgentOptions) {
@@ -130,8 +135,9 @@ export class TestAgent {
     return this.#child.pid;
   }
 
+  /** null until it has ended, and its log is complete. */
   get exitCode(): number | null {
-    return this.#child?.exitCode ?? null;
+    return this.#exitCode;
   }
 
   /** Starts it; does not wait. */
@@ -150,7 +156,14 @@ export class TestAgent {
     const env = { PATH: process.env["PATH"] ?? "", NODE_NAME: name, ...environment };
     const child = ns.spawn(command, { stdin: "ignore", stdout: "ignore", stderr: "pipe", env });
     this.#child = child;
-    void this.#collect(child.stderr);
+    this.#exitCode = null;
+    this.#ended = this.#end(child);
+  }
+
+  async #end(child: Bun.Subprocess<"ignore", "ignore", "pipe">): Promise<number> {
+    const [code] = await Promise.all([child.exited, this.#collect(child.stderr)]);
+    if (this.#child === child) this.#exitCode = code;
+    return code;
   }
 
   async #collect(stream: ReadableStream<Uint8Array>): Promise<void> {
@@ -164,7 +177,7 @@ export class TestAgent {
     await this.ready();
   }
 
-  async ready(within = 15_000): Promise<void> {
+  async ready(within = 20_000): Promise<void> {
     await eventually(async () => (await this.readiness()).ready, {
       within,
       what: `agent ${this.#options.name} is ready`,
@@ -246,12 +259,14 @@ export class TestAgent {
     return message;
   }
 
-  /** Waits until the kernel is as desired with so many leases. */
-  async settled(leases: number, within = 15_000): Promise<void> {
+  /** Waits until the kernel is as desired with so many leases, by the last reconcile and by a comparison made now. */
+  async settled(leases: number, within = 20_000): Promise<void> {
     await eventually(
       async () => {
         const state = await this.state();
-        return state.leaseCounts.used === leases && state.reconcile.settled;
+        if (state.leaseCounts.used !== leases || !state.reconcile.settled) return false;
+        const { settled } = v.parse(DiffBody, await (await this.fetch("/debug/diff?limit=1")).json());
+        return settled;
       },
       { within, what: `agent ${this.#options.name} has programmed ${leases - 1} peers` },
     );
@@ -262,17 +277,28 @@ export class TestAgent {
     process.kill(this.pid, signal);
   }
 
-  /** @returns the exit code, or the signal's number plus 128 */
+  /** Once its log is complete. @returns the exit code, or the signal's number plus 128 */
   async stop(signal: "SIGTERM" | "SIGINT" | "SIGKILL" = "SIGTERM"): Promise<number> {
-    const child = this.#child;
-    if (child === undefined) throw new Error(`agent ${this.#options.name} does not run`);
-    child.kill(signal);
-    return child.exited;
+    const ended = this.exited();
+    this.#child?.kill(signal);
+    return ended;
   }
 
   exited(): Promise<number> {
-    if (this.#child === undefined) throw new Error(`agent ${this.#options.name} does not run`);
-    return this.#child.exited;
+    if (this.#ended === undefined) throw new Error(`agent ${this.#options.name} does not run`);
+    return this.#ended;
+  }
+
+  /** Waits until its log has a text so many times, and no more: what it logs is read a moment after it was written. */
+  async logged(text: string | RegExp, times = 1): Promise<void> {
+    const pattern = new RegExp(typeof text === "string" ? RegExp.escape(text) : text.source, "g");
+    const count = () => [...this.#log.matchAll(pattern)].length;
+    await eventually(() => count() >= times, { within: 10_000, what: `${text} is in the log` }).catch(
+      (cause: unknown) => {
+        throw new Error(`its log:\n${this.#log}`, { cause });
+      },
+    );
+    if (count() > times) throw new Error(`${text} is ${count()} times in the log:\n${this.#log}`);
   }
 }
 

@@ -82,7 +82,7 @@ export class Browser implements AsyncDisposable {
       const [port = "", path = ""] = await eventually(
         async () => {
           const lines = (await Bun.file(join(folder.path, "DevToolsActivePort")).text()).split("\n");
-          return lines.length >= 2 ? lines : undefined;
+          return lines[1] ? lines : undefined;
         },
         { within: 30_000, what: `${command} runs` },
       );

@@ -79,7 +79,7 @@ export class Containerd implements AsyncDisposable {
     this.#child = child;
     void this.#collect(child.stderr);
     await eventually(async () => (await this.ctr("version")).includes("Server"), {
-      within: 20_000,
+      within: 60_000,
       what: "containerd answers",
     }).catch((cause: unknown) => {
       throw new Error(`containerd's log:\n${this.#log}`, { cause });

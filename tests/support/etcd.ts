@@ -5,6 +5,7 @@ import { adviceFor, findServer, missingServers, placesFrom } from "../../src/cli
 import type { Certificate } from "../../src/cli/lab/servers/certificates.ts";
 import { etcdArguments } from "../../src/cli/lab/servers/etcd-arguments.ts";
 import type { Netns } from "./netns.ts";
+import { freePorts } from "./ports.ts";
 import { TemporaryFolder } from "./temp.ts";
 import { eventually } from "./wait.ts";
 
@@ -122,7 +123,7 @@ export class EtcdServer implements AsyncDisposable {
   async healthy(): Promise<boolean> {
     try {
       await eventually(async () => this.#child?.exitCode !== null || (await this.#isHealthy()), {
-        within: 20_000,
+        within: 40_000,
         what: `etcd at ${this.endpoint} is healthy`,
       });
     } catch (cause) {
@@ -215,15 +216,6 @@ async function startMembers(size: number, options: EtcdOptions): Promise<EtcdSer
     for (const server of servers) await server[Symbol.asyncDispose]();
     if (attempt === 5) throw new Error("etcd ends at once, again and again");
   }
-}
-
-/** Ports of 127.0.0.1 that nobody has at this moment. */
-function freePorts(count: number): number[] {
-  const socket = { data() {} };
-  const listeners = Array.from({ length: count }, () => Bun.listen({ hostname: "127.0.0.1", port: 0, socket }));
-  const ports = listeners.map(({ port }) => port);
-  for (const listener of listeners) listener.stop(true);
-  return ports;
 }
 
 /** Servers that end after the tests around the call: call it in a test file or a `describe`. */

@@ -9,6 +9,7 @@ import { kubeconfigText } from "../../src/cli/lab/servers/kubeconfig.ts";
 import { EtcdServer } from "./etcd.ts";
 import { kubeBinary } from "./kube-binaries.ts";
 import type { Netns } from "./netns.ts";
+import { freePorts } from "./ports.ts";
 import { TcpRelay } from "./tcp-relay.ts";
 import { TemporaryFolder } from "./temp.ts";
 import { eventually } from "./wait.ts";
@@ -105,7 +106,7 @@ export class KubeCluster implements AsyncDisposable {
     this.#authority = files.authority;
     this.#certificate = files.certificate;
     this.#etcd = await EtcdServer.start(place === undefined ? {} : { place });
-    this.#port = place === undefined ? freePort() : 6443;
+    this.#port = place === undefined ? (freePorts(1)[0] ?? 0) : 6443;
     this.#relay = place && new TcpRelay(this.#port, place);
     this.#trust(files.authority.ca);
     const settings = {
@@ -181,7 +182,7 @@ export class KubeCluster implements AsyncDisposable {
   async #makeAccount(): Promise<void> {
     await this.#administrator.makeAccount();
     const token = await this.token();
-    await eventually(() => this.#administrator.grants(token), { within: 10_000, what: "the account has its role" });
+    await eventually(() => this.#administrator.grants(token), { within: 30_000, what: "the account has its role" });
   }
 
   /** Gives flannel's ClusterRole, or another one, to someone. */
@@ -278,12 +279,6 @@ export class KubeCluster implements AsyncDisposable {
     await this.#etcd?.[Symbol.asyncDispose]();
     this.folder[Symbol.dispose]();
   }
-}
-
-function freePort(): number {
-  const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
-  listener.stop(true);
-  return listener.port;
 }
 
 /** Clusters that end after the tests around the call: call it in a test file or a `describe`. */

@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import * as v from "valibot";
 import { Netns, pair, removeNamespacesOfDeadRuns } from "./netns.ts";
 import { describeInNamespaces } from "./requires.ts";
+import { isAlive } from "./temp.ts";
 import { eventually } from "./wait.ts";
 
 /** A process that makes a namespace, starts a process in it, prints both, and waits. */
@@ -15,18 +16,22 @@ const HOLDER = `
 
 const Held = v.object({ path: v.string(), pid: v.number() });
 
+const isAsleep = (pid: number) =>
+  eventually(() => readFileSync(`/proc/${pid}/comm`, "utf8") === "sleep\n", { within: 10_000, what: "sleep" });
+
 async function startHolder() {
   const child = Bun.spawn([process.execPath, "-e", HOLDER], { stdout: "pipe", stderr: "inherit" });
+  let text = "";
+  const decoder = new TextDecoder();
   for await (const chunk of child.stdout) {
-    return { child, ...v.parse(Held, JSON.parse(new TextDecoder().decode(chunk))) };
+    text += decoder.decode(chunk, { stream: true });
+    if (!text.includes("\n")) continue;
+    const held = v.parse(Held, JSON.parse(text));
+    // Until then it is not in the namespace, and does not end with it.
+    await isAsleep(held.pid);
+    return { child, ...held };
   }
   throw new Error("the process that holds a namespace printed nothing");
-}
-
-/** False also for a process that has ended and was not waited for. */
-function isAlive(pid: number): boolean {
-  if (!existsSync(`/proc/${pid}/stat`)) return false;
-  return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
 }
 
 describeInNamespaces("network namespaces for tests", () => {
@@ -38,10 +43,7 @@ describeInNamespaces("network namespaces for tests", () => {
       ns = own;
       pid = own.spawn(["sleep", "1000"]).pid;
       expect(await own.exec(["ip", "-br", "link"])).toMatch(/^lo +UNKNOWN [^\n]*\n$/);
-      await eventually(() => readFileSync(`/proc/${pid}/comm`, "utf8") === "sleep\n", {
-        within: 10_000,
-        what: "sleep",
-      });
+      await isAsleep(pid);
     }
     expect(existsSync(ns.path)).toBe(false);
     await eventually(() => !isAlive(pid), { within: 10_000, what: "the process has ended" });
@@ -86,7 +88,7 @@ describeInNamespaces("network namespaces for tests", () => {
     await child.exited;
     expect(child.signalCode).toBe(signal);
     expect(existsSync(path)).toBe(false);
-    expect(isAlive(pid)).toBe(false);
+    await eventually(() => !isAlive(pid), { within: 10_000, what: "the process has ended" });
   });
 
   test("of a run that was killed go with the next run, those of a living one stay", async () => {

@@ -110,7 +110,13 @@ export function removeNamespacesOfDeadRuns(): void {
   if (!existsSync(FOLDER) || process.getuid?.() !== 0) return;
   for (const name of readdirSync(FOLDER)) {
     const pid = NAME.exec(name)?.[1];
-    if (pid !== undefined && !existsSync(`/proc/${pid}`)) remove(name);
+    if (pid === undefined || existsSync(`/proc/${pid}`)) continue;
+    try {
+      remove(name);
+    } catch (error) {
+      // Another run that begins at this moment may have been faster.
+      if (existsSync(join(FOLDER, name))) throw error;
+    }
   }
 }
 

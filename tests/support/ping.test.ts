@@ -30,7 +30,16 @@ describe("what ping prints", () => {
   });
 
   test("counts up to the packet that is asked for, and the time up to the stop", () => {
-    expect(log.result(3, 101_250)).toEqual({ sent: 3, received: 1, rttMs: [0.052], longestGapMs: 1000 });
+    expect(log.result(3, 101_250)).toEqual({ sent: 3, received: 1, rttMs: [0.052], longestGapMs: 750 });
+    expect(log.result(3, 100_990)).toEqual({ sent: 3, received: 1, rttMs: [0.052], longestGapMs: 740 });
+  });
+
+  test("is known up to the last answer", () => {
+    expect([101_750, 101_751].map((moment) => log.isUpTo(moment))).toEqual([true, false]);
+  });
+
+  test("has the gap since the moment that is asked for", () => {
+    expect(log.result(log.sent, 101_760, 101_100).longestGapMs).toBe(400);
   });
 
   test("of a ping without an answer is a loss", () => {
@@ -105,7 +114,7 @@ describeInNamespaces("a ping between namespaces", () => {
   test("that can't start says why", async () => {
     using ns = new Netns();
     const ping = startPing(ns, "192.0.2.9");
-    await expect(ping.answers(1, 300)).rejects.toThrow("1 answers from 192.0.2.9");
+    await expect(ping.answers(1, 10_000)).rejects.toThrow(/^1 answers from 192\.0\.2\.9: .*Network is unreachable/);
     await expect(ping.stop()).rejects.toThrow("Network is unreachable");
   });
 });

@@ -1,5 +1,7 @@
+import { closeSync, openSync, readSync } from "node:fs";
 import { sleep } from "../../src/base/backoff.ts";
 import type { Netns } from "./netns.ts";
+import { TemporaryFolder } from "./temp.ts";
 import { eventually } from "./wait.ts";
 
 /** milliseconds that an answer may still take once the ping is to stop */
@@ -27,10 +29,13 @@ export interface Ping {
   /** packets so far, answered or not, and answers */
   readonly sent: number;
   readonly received: number;
-  /** Waits until `count` more answers have come. @throws Error if they have not within `within` milliseconds */
+  /** Waits until `count` more answers have come. @throws Error if they have not within `within` milliseconds, or ping ended */
   answers(count: number, within: number): Promise<void>;
-  /** @throws Error if ping ended before, with what it said */
-  stop(): Promise<PingResult>;
+  /**
+   * @param since milliseconds since the epoch: the start of the first gap; else the start of ping
+   * @throws Error if ping ended before, with what it said
+   */
+  stop(since?: number): Promise<PingResult>;
 }
 
 interface Answer {
@@ -39,7 +44,7 @@ interface Answer {
   readonly at: number;
 }
 
-/** What `ping -D -O` of iputils has printed up to now, read line by line. */
+/** What `ping -D -O` of iputils has printed up to now, line by line. */
 export class PingLog {
   readonly #answers = new Map<number, Answer>();
   readonly #startedAt: number;
@@ -66,13 +71,21 @@ export class PingLog {
     return this.#answers.size;
   }
 
+  /** whether an answer was read of that came in at this moment, in milliseconds since the epoch, or after it */
+  isUpTo(moment: number): boolean {
+    return this.#answers.values().some(({ at }) => at >= moment);
+  }
+
   /**
    * What became of the packets 1 to `sent`.
    * @param stoppedAt milliseconds since the epoch: the end of the last gap
+   * @param since of the same clock: the start of the first gap
    */
-  result(sent: number, stoppedAt: number): PingResult {
+  result(sent: number, stoppedAt: number, since = this.#startedAt): PingResult {
     const answers = [...this.#answers].filter(([sequence]) => sequence <= sent).sort(([a], [b]) => a - b);
-    const times = [this.#startedAt, ...answers.map(([, { at }]) => at), stoppedAt].sort((a, b) => a - b);
+    // Also of packets that were read of only after the stop.
+    const moments = [...this.#answers.values()].map(({ at }) => at).filter((at) => at > since && at < stoppedAt);
+    const times = [since, ...moments, stoppedAt].sort((a, b) => a - b);
     const gaps = times.map((at, index) => at - (times[index - 1] ?? at));
     return {
       sent,
@@ -83,35 +96,85 @@ export class PingLog {
   }
 }
 
+/** What a process writes, in a file without a name: it is there at each look, however busy this process was meanwhile. */
+class Output implements Disposable {
+  readonly fd: number;
+  #read = 0;
+  #rest = "";
+  #closed = false;
+
+  constructor() {
+    using folder = new TemporaryFolder();
+    this.fd = openSync(folder.at("output"), "w+");
+  }
+
+  /** Whole lines that were written since the last call; none once it is closed. */
+  lines(): string[] {
+    if (this.#closed) return [];
+    const chunks: Buffer[] = [];
+    for (let chunk = this.#next(); chunk.length > 0; chunk = this.#next()) chunks.push(chunk);
+    const lines = (this.#rest + Buffer.concat(chunks).toString()).split("\n");
+    this.#rest = lines.pop() ?? "";
+    return lines;
+  }
+
+  #next(): Buffer {
+    const chunk = Buffer.alloc(65_536);
+    const length = readSync(this.fd, chunk, 0, chunk.length, this.#read);
+    this.#read += length;
+    return chunk.subarray(0, length);
+  }
+
+  [Symbol.dispose](): void {
+    if (!this.#closed) closeSync(this.fd);
+    this.#closed = true;
+  }
+}
+
 /** Starts iputils' ping in a namespace; it goes on until it is stopped, or until the place goes. */
 export function startPing(place: Place, address: string, { intervalMs = 10 } = {}): Ping {
   // -O reports a packet without an answer when the next one is sent, so that no sequence number stays unmentioned.
   const command = ["ping", "-n", "-D", "-O", "-i", `${intervalMs / 1000}`, address];
-  const child = place.spawn(command, { env: { ...process.env, LC_ALL: "C" }, stdout: "pipe", stderr: "pipe" });
-  const log = new PingLog(Date.now());
-  const reading = readLines(child.stdout, (line) => log.add(line));
-  const errors = child.stderr.text();
+  const [output, errors] = [new Output(), new Output()];
+  const env = { ...process.env, LC_ALL: "C" };
+  const child = place.spawn(command, { env, stdin: "ignore", stdout: output.fd, stderr: errors.fd });
+  const soFar = new PingLog(Date.now());
+  const log = (): PingLog => {
+    for (const line of output.lines()) soFar.add(line);
+    return soFar;
+  };
+  const told: string[] = [];
+  const ended = (before: string) => {
+    told.push(...errors.lines());
+    return new Error(`${before}ping ${address} ended by itself: ${told.join(" ").trim()}`);
+  };
   return {
     get sent() {
-      return log.sent;
+      return log().sent;
     },
     get received() {
-      return log.received;
+      return log().received;
     },
     async answers(count, within) {
-      const goal = log.received + count;
-      await eventually(() => log.received >= goal, { within, what: `${count} answers from ${address}` });
+      const goal = log().received + count;
+      const what = `${count} answers from ${address}`;
+      await eventually(() => log().received >= goal || child.exitCode !== null, { within, what });
+      if (log().received < goal) throw ended(`${what}: `);
     },
-    async stop() {
-      const { sent } = log;
+    async stop(since) {
+      const { sent } = log();
       const stoppedAt = Date.now();
-      const inFlight = () => log.result(sent, stoppedAt).received < sent;
-      while (inFlight() && Date.now() < stoppedAt + PATIENCE_MS) await sleep(intervalMs);
-      const ended = child.exitCode !== null;
+      // What is in flight is to be answered.
+      const isOver = () => log().isUpTo(stoppedAt) && log().result(sent, stoppedAt).received === sent;
+      while (!isOver() && Date.now() < stoppedAt + PATIENCE_MS) await sleep(intervalMs);
+      const hadEnded = child.exitCode !== null;
       child.kill("SIGINT");
-      await Promise.all([child.exited, reading]);
-      if (ended) throw new Error(`ping ${address} ended by itself: ${(await errors).trim()}`);
-      return log.result(sent, stoppedAt);
+      await child.exited;
+      const result = log().result(sent, stoppedAt, since);
+      const error = hadEnded ? ended("") : undefined;
+      for (const each of [output, errors]) each[Symbol.dispose]();
+      if (error !== undefined) throw error;
+      return result;
     },
   };
 }
@@ -160,8 +223,8 @@ export class Pings {
   async lossless(): Promise<void> {
     await Promise.all(this.#pings.map(({ ping }) => ping.answers(20, 10_000)));
     const lossy = () => this.#pings.filter(({ ping }) => ping.received < ping.sent);
-    // What is in flight is not lost.
-    await eventually(() => lossy().length === 0, { within: PATIENCE_MS, what: "every packet is answered" }).catch(
+    // What is in flight is not lost, and may take its time on a busy machine.
+    await eventually(() => lossy().length === 0, { within: 10 * PATIENCE_MS, what: "every packet is answered" }).catch(
       () => {
         const told = lossy().map(({ name, ping }) => `${name}: ${ping.sent - ping.received} of ${ping.sent}`);
         if (told.length > 0) throw new Error(`packets were lost: ${told.join("; ")}`);
@@ -173,15 +236,5 @@ export class Pings {
   async stop(): Promise<Map<string, PingResult>> {
     const results = this.#pings.map(async ({ name, ping }) => [name, await ping.stop()] as const);
     return new Map(await Promise.all(results));
-  }
-}
-
-async function readLines(stream: ReadableStream<Uint8Array>, use: (line: string) => void): Promise<void> {
-  const decoder = new TextDecoder();
-  let rest = "";
-  for await (const chunk of stream) {
-    const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
-    rest = lines.pop() ?? "";
-    for (const line of lines) use(line);
   }
 }

@@ -18,6 +18,16 @@ test("says what was awaited and what the last look saw", async () => {
   await expect(waiting).rejects.toThrow('not within 20 ms: the route is back: the last look saw ""');
 });
 
+test("looks once more when the time is over, for a look tells how things were when it began", async () => {
+  const until = performance.now() + 100;
+  const look = async () => {
+    const isThere = performance.now() >= until;
+    await Bun.sleep(70);
+    return isThere;
+  };
+  expect(await eventually(look, { within: 100, what: "it is there" })).toBe(true);
+});
+
 test("keeps the last exception as its cause", async () => {
   const refusal = new Error("connection refused");
   const look = () => Promise.reject(refusal);

@@ -57,7 +57,7 @@ export class TestCluster implements AsyncDisposable {
     const kubectl = await Kubectl.of(this.#kube, ns);
     this.#kubectl = kubectl;
     await eventually(() => kubectl.run(["get", "serviceaccount", "default"]), {
-      within: 30_000,
+      within: 60_000,
       what: "the controller has made the account that pods get",
     });
   }
@@ -105,10 +105,10 @@ export class TestCluster implements AsyncDisposable {
     const names = all.map(({ name }) => `node/${name}`);
     try {
       await eventually(() => this.kubectl.run(["get", ...names, "-o=name"]), {
-        within: 30_000,
+        within: 60_000,
         what: "the kubelets have registered their Nodes",
       });
-      await this.kubectl.run(["wait", "--for=condition=Ready", ...names, "--timeout=120s"]);
+      await this.kubectl.run(["wait", "--for=condition=Ready", ...names, "--timeout=180s"]);
     } catch (cause) {
       const logs = await Promise.all(all.map(async (node) => `${node.name}'s kubelet:\n${await node.log("kubelet")}`));
       throw new Error(logs.join("\n"), { cause });

@@ -114,7 +114,7 @@ export class Machine implements Disposable {
   static async start(ns: Netns, folder: string): Promise<Machine> {
     const machine = new Machine(ns, folder);
     await eventually(() => existsSync(join(folder, "up")) || machine.#holder.exitCode !== null, {
-      within: 10_000,
+      within: 30_000,
       what: "the machine has its mounts",
     });
     if (machine.#holder.exitCode === null) return machine;

@@ -87,7 +87,7 @@ export class ClusterNode implements Disposable {
     );
     this.#spawn("containerd", [COMMANDS.containerd ?? "containerd", `--config=${config}`]);
     await eventually(async () => (await this.ctr("version")).includes("Server"), {
-      within: 20_000,
+      within: 60_000,
       what: "containerd answers",
     });
   }

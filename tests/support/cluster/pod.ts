@@ -52,7 +52,7 @@ export class TestPod {
   /** Waits until it runs. @throws Error with what happened to it */
   async ready(): Promise<void> {
     try {
-      await this.#cluster.kubectl.run(["wait", "--for=condition=Ready", `pod/${this.name}`, "--timeout=60s"]);
+      await this.#cluster.kubectl.run(["wait", "--for=condition=Ready", `pod/${this.name}`, "--timeout=120s"]);
     } catch (cause) {
       throw new Error(await this.#cluster.kubectl.run(["describe", "pod", this.name]), { cause });
     }
