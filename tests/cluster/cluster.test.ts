@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import * as v from "valibot";
 import { IMAGE } from "../../scripts/image/reference.ts";
@@ -16,7 +16,8 @@ const SERVICE_ADDRESS = "10.96.10.10";
 const HOST_PORT = 18080;
 const SECOND = { on: "n2", labels: { app: "web" }, hostPort: HOST_PORT };
 /** of a test in which the DaemonSet's pods are replaced, one node after the other, each ready for ten seconds */
-const ROLLOUT_MS = 240_000;
+const ROLLOUT_MS = 300_000;
+setDefaultTimeout(120_000);
 
 const Node = v.object({
   metadata: v.object({ annotations: v.record(v.string(), v.string()) }),
@@ -56,7 +57,7 @@ describeWithCluster("a real cluster", () => {
     second = await TestPod.create(cluster, "second", SECOND);
     for (const { name } of [first, second]) {
       await eventually(async () => (await reasonsOf(name)).includes("NetworkNotReady"), {
-        within: 60_000,
+        within: 120_000,
         what: `the kubelet has ${name} wait for a network`,
       });
     }
@@ -175,7 +176,7 @@ describeWithCluster("a real cluster", () => {
       expect(await routes()).toContain(spec.podCIDR);
       await cluster.removeNode("n2");
       await second.forget();
-      await eventually(async () => (await routes()) === "", { within: 10_000, what: "n1 has no route to n2's pods" });
+      await eventually(async () => (await routes()) === "", { within: 30_000, what: "n1 has no route to n2's pods" });
       await cluster.addNode(2);
       await cluster.nodesReady();
       second = await TestPod.create(cluster, "second", SECOND);
@@ -239,7 +240,7 @@ describeWithCluster("a real cluster", () => {
       await machine.exec(["rm", "/run/flannel/subnet.env"]);
       const third = await TestPod.create(cluster, "third", { on: "n2" });
       await eventually(async () => (await reasonsOf(third.name)).includes("FailedCreatePodSandBox"), {
-        within: 60_000,
+        within: 120_000,
         what: "the pod can't get its network",
       });
       await kubectl("label", "node", "n2", label);

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import * as v from "valibot";
@@ -19,6 +19,7 @@ const DEFAULTS =
 /** By the numbers of their bits: linux/capability.h. */
 const CAPABILITIES = { NET_ADMIN: 12, NET_RAW: 13 };
 const SECCOMP_FILTER = 2;
+setDefaultTimeout(120_000);
 
 const architecture = process.arch === "arm64" ? "arm64" : "amd64";
 
@@ -119,7 +120,7 @@ describeWithContainerd("the image in containerd", () => {
           const answer = await fetch("http://agent/readyz", { unix: at("run/agent.sock") });
           return v.parse(Readiness, await answer.json()).ready;
         };
-        await eventually(() => ready(), { within: 20_000, what: "the agent in the container is ready" });
+        await eventually(() => ready(), { within: 60_000, what: "the agent in the container is ready" });
         expect(await ns.exec(["ip", "-d", "link", "show", "flannel.1"])).toContain("vxlan id 1 ");
         expect(await ns.exec([...look])).toContain(seen);
         expect(readFileSync(at("run/subnet.env"), "utf8")).toContain("FLANNEL_NETWORK=10.244.0.0/16\n");

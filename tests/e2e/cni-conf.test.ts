@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, expect, test } from "bun:test";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { TestAgent } from "../support/agent.ts";
 import { Overlay } from "../support/overlay.ts";
@@ -41,7 +41,7 @@ describeInNamespaces("the conflist", () => {
 
   const holds = (text: string) =>
     eventually(() => readFileSync(file, "utf8") === text, {
-      within: 5_000,
+      within: 15_000,
       what: `${file} has the expected text`,
     }).catch((cause: unknown) => {
       throw new Error(`the agent's log:\n${agent.log}`, { cause });
@@ -49,7 +49,7 @@ describeInNamespaces("the conflist", () => {
   const looks = async () => (await agent.state()).cniConf?.looks ?? 0;
   const looksTwice = async () => {
     const before = await looks();
-    await eventually(async () => (await looks()) > before + 1, { within: 5_000, what: "it has looked twice" });
+    await eventually(async () => (await looks()) > before + 1, { within: 15_000, what: "it has looked twice" });
   };
   const good = async () => {
     await Bun.write(source, CONF);
@@ -60,8 +60,8 @@ describeInNamespaces("the conflist", () => {
     await good();
     await Bun.write(netConf, "no configuration");
     agent.spawn();
-    await eventually(async () => (await agent.readiness()).status === 503, { within: 10_000, what: "it is not ready" });
-    await eventually(async () => (await agent.state()).reconcile.turns > 1, { within: 10_000, what: "it tries again" });
+    await eventually(async () => (await agent.readiness()).status === 503, { within: 15_000, what: "it is not ready" });
+    await eventually(async () => (await agent.state()).reconcile.turns > 1, { within: 15_000, what: "it tries again" });
     expect(existsSync(netd)).toBe(false);
     await good();
     await eventually(() => existsSync(file), { within: 20_000, what: "the conflist is there" });
@@ -83,14 +83,14 @@ describeInNamespaces("the conflist", () => {
     await agent.stop();
     const { ino } = statSync(file);
     await agent.start();
-    await eventually(async () => (await agent.state()).cniConf?.written, { within: 5_000, what: "it was looked at" });
+    await eventually(async () => (await agent.state()).cniConf?.written, { within: 15_000, what: "it was looked at" });
     expect(statSync(file).ino).toBe(ino);
     // Not ready any more: pods go on.
     await Bun.write(source, FLANNELS);
     const { ns } = overlay.node(1);
     await ns.exec(["ip", "link", "set", "eth0", "down"]);
     await ns.exec(["ip", "link", "set", "eth0", "name", "other0"]);
-    await eventually(async () => (await agent.readiness()).status === 503, { within: 5_000, what: "it is not ready" });
+    await eventually(async () => (await agent.readiness()).status === 503, { within: 15_000, what: "it is not ready" });
     await looksTwice();
     expect(readFileSync(file, "utf8")).toBe(CONF);
     await ns.exec(["ip", "link", "set", "other0", "name", "eth0"]);
@@ -115,7 +115,9 @@ describeInNamespaces("the conflist", () => {
     writeFileSync(file, '{"cniVersion": "1.0');
     await holds(CONF);
     expect(await agent.warnings("cni")).toEqual([]);
-    writeFileSync(file, MESHED);
+    // At once: half of it would be garbage.
+    writeFileSync(`${file}.new`, MESHED);
+    renameSync(`${file}.new`, file);
     await looksTwice();
     expect(readFileSync(file, "utf8")).toBe(MESHED);
   });

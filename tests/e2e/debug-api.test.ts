@@ -111,19 +111,13 @@ describeInNamespaces("the debug API of running agents", () => {
     });
     expect(stream.headers.get("content-type")).toBe("text/event-stream");
     await overlay.node(1).ns.exec(["ip", "route", "flush", "dev", "flannel.1"]);
-    const decoder = new TextDecoder();
-    let text = "";
-    for await (const chunk of stream.body ?? []) {
-      text += decoder.decode(chunk, { stream: true });
-      if (/^data: .*\n\n/m.test(text)) break;
-    }
+    const text = await readUntil(stream, /^data: .*\n\n/m);
     const data = /^data: (.*)$/m.exec(text)?.[1] ?? "";
     const event = v.parse(Event, JSON.parse(data));
     expect(text).toContain(`id: ${event.id}\nevent: ${event.kind}\ndata: ${data}\n`);
     expect(event.id).toBeGreaterThan(last);
     await agent().settled(3);
-    const diff = await get("/debug/diff", Diff);
-    expect(diff).toMatchObject({ items: [], settled: true });
+    expect(await get("/debug/diff", Diff)).toMatchObject({ items: [], settled: true });
   });
 
   test("what the kernel refuses is told everywhere, with its error", async () => {
@@ -164,10 +158,7 @@ describeInNamespaces("the debug API of running agents", () => {
     await node.start();
     const last = [...(await ended).matchAll(/^id: (\d+)$/gm)].at(-1)?.[1] ?? "";
     const again = await node.fetch("/debug/events?follow", { headers: { "last-event-id": last } });
-    for await (const chunk of again.body ?? []) {
-      expect(new TextDecoder().decode(chunk)).toContain("event: started\n");
-      break;
-    }
+    expect(await readUntil(again, /^event: .*\n/m)).toContain("event: started\n");
   });
 
   test("a new look and the log's level can be asked for at the commands' socket, not elsewhere", async () => {
@@ -216,12 +207,17 @@ describeInNamespaces("the debug API of running agents", () => {
 
   test("a quiet stream stays open, with a sign of life now and then", async () => {
     const stream = await agent().fetch("/debug/events?follow&kind=stopping");
-    const decoder = new TextDecoder();
-    let text = "";
-    for await (const chunk of stream.body ?? []) {
-      text += decoder.decode(chunk, { stream: true });
-      if (text.includes("\n: still here\n\n")) break;
-    }
-    expect(text).toBe("retry: 2000\n\n: still here\n\n");
-  }, 30_000);
+    expect(await readUntil(stream, /\n: still here\n\n/)).toBe("retry: 2000\n\n: still here\n\n");
+  });
 });
+
+/** What a stream says until it has said something; the pieces in which it comes are no matter. */
+async function readUntil(stream: Response, pattern: RegExp): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = "";
+  for await (const chunk of stream.body ?? []) {
+    text += decoder.decode(chunk, { stream: true });
+    if (pattern.test(text)) return text;
+  }
+  throw new Error(`the stream ended before it said ${pattern}: ${text}`);
+}

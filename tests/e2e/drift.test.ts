@@ -41,7 +41,7 @@ describeInNamespaces("drift in a running overlay", () => {
   const peerMac = async (): Promise<string> => (await overlay.node(2).agent.state()).lease?.ipv4.vtepMAC ?? "";
   const peerSubnet = async (): Promise<string> => (await overlay.node(2).agent.state()).lease?.ipv4.subnet ?? "";
 
-  /** What somebody does to the node's network, as one shell line each. */
+  /** What somebody does to the node's network, as one shell line each. The agent may mend it already between two commands. */
   const tampering: Record<string, () => Promise<string>> = {
     "routes flushed": async () => "ip route flush dev flannel.1",
     "neighbours flushed": async () => "ip neigh flush dev flannel.1 nud all",
@@ -62,9 +62,9 @@ describeInNamespaces("drift in a running overlay", () => {
     "its address replaced": async () => "ip address flush dev flannel.1; ip address add 10.244.99.9/32 dev flannel.1",
     "a second address of the pod network on it": async () => "ip address add 10.244.99.9/24 dev flannel.1",
     "the device replaced by one of another VNI": async () =>
-      "ip link del flannel.1; ip link add flannel.1 type vxlan id 7 dstport 8472 local 192.0.2.1 dev eth0; ip link set flannel.1 up",
+      "ip link del flannel.1; ip link add flannel.1 type vxlan id 7 dstport 8472 local 192.0.2.1 dev eth0; ip link set flannel.1 up || true",
     "the device replaced by one of another kind": async () =>
-      "ip link del flannel.1; ip link add flannel.1 type bridge; ip link set flannel.1 up",
+      "ip link del flannel.1; ip link add flannel.1 type bridge; ip link set flannel.1 up || true",
     "the device renamed": async () => "ip link set flannel.1 down; ip link set flannel.1 name elsewhere || true",
     "the device set down and all of its entries flushed": async () =>
       "ip link set flannel.1 down; ip neigh flush dev flannel.1 nud all; ip address flush dev flannel.1",
@@ -75,17 +75,23 @@ describeInNamespaces("drift in a running overlay", () => {
       const before = await picture();
       const driftsBefore = (await overlay.node(1).agent.state()).reconcile.driftsFound;
       ping = startPing(overlay.node(1).pod, overlay.node(2).podAddress);
-      await ping.answers(5, 5_000);
-      await ns.exec(["sh", "-c", await command()]);
+      await ping.answers(5, 15_000);
+      const line = await command();
+      const spoiltAt = Date.now();
+      await ns.exec(["sh", "-c", line]);
       await eventually(async () => (await picture()) === before, {
         within: REPAIR_MS,
         what: "the kernel's state is as before",
       });
       await ping.answers(5, REPAIR_MS);
-      expect((await ping.stop()).longestGapMs).toBeLessThan(REPAIR_MS);
-      const { reconcile } = await overlay.node(1).agent.state();
-      expect(reconcile.driftsFound).toBeGreaterThan(driftsBefore);
-      expect((await overlay.node(1).agent.readiness()).status).toBe(200);
+      expect((await ping.stop(spoiltAt)).longestGapMs).toBeLessThan(REPAIR_MS);
+      // It is told when the turn that mends it ends.
+      const { agent } = overlay.node(1);
+      await eventually(async () => (await agent.state()).reconcile.driftsFound > driftsBefore, {
+        within: 5_000,
+        what: "the drift is counted",
+      });
+      await agent.ready();
     });
   }
 

@@ -16,14 +16,14 @@ describeInNamespaces("an IPv6 address that another host has", () => {
     await eventually(
       async () => (await ns.exec(["ip", "-6", "address", "show", "dev", "eth0"])).includes("dadfailed"),
       {
-        within: 10_000,
+        within: 20_000,
         what: "duplicate address detection finds the other host",
       },
     );
     agent.spawn();
     const reason = await eventually(
       async () => (await agent.readiness()).reasons.find(({ condition }) => condition === "interface"),
-      { within: 10_000, what: "the address is refused" },
+      { within: 20_000, what: "the address is refused" },
     );
     expect(reason.message).toContain("2001:db8::2 of another host");
     await ns.exec(["ip", "address", "add", "2001:db8::9/64", "dev", "eth0", "nodad"]);

@@ -97,13 +97,14 @@ describeInNamespaces("events of a running agent", () => {
   test("a store that is out of order and in order again", async () => {
     const before = await lastId();
     const content = readFileSync(overlay.store);
+    const spoiltAt = performance.now();
     writeFileSync(overlay.store, "no database at all");
     const lost = await next("sourceLost", before);
     expect(lost).toMatchObject({ level: "warning", message: `embedded ${overlay.store}`, cause: expect.any(String) });
     writeFileSync(overlay.store, content);
     const back = await next("sourceBack", lost.id);
     expect(back.durationMs).toBeGreaterThan(0);
-    expect(back.durationMs).toBeLessThanOrEqual(Date.parse(back.at) - Date.parse(lost.at) + 2);
+    expect(back.durationMs).toBeLessThanOrEqual(performance.now() - spoiltAt);
   });
 
   test("a resync that is asked for reads the kernel again; the log level changes and is told", async () => {
@@ -114,7 +115,7 @@ describeInNamespaces("events of a running agent", () => {
     expect((await agent.command("/debug/resync", { method: "POST" })).ok).toBe(true);
     await next("resyncAsked", before);
     await eventually(async () => (await agent.state()).reconcile.fullReads > fullReads, {
-      within: 5_000,
+      within: 15_000,
       what: "the kernel's state is read again",
     });
     const body = (level: string) => ({
@@ -125,7 +126,7 @@ describeInNamespaces("events of a running agent", () => {
     expect((await agent.command("/debug/log-level", body("trace"))).ok).toBe(true);
     expect((await next("logLevelChanged", before)).message).toBe("the log level is trace now, it was info");
     await ns.exec(["ip", "route", "flush", "dev", "flannel.1"]);
-    await eventually(() => agent.log.includes(" TRACE "), { within: 5_000, what: "the log tells of each operation" });
+    await eventually(() => agent.log.includes(" TRACE "), { within: 15_000, what: "the log tells of each operation" });
     expect((await agent.command("/debug/log-level", body("info"))).ok).toBe(true);
     await agent.settled(3);
   });
@@ -147,13 +148,18 @@ describeInNamespaces("events of a running agent", () => {
       await spoiler.exited;
     }
     await agent.settled(3);
-    const after = await events();
+    const repairs = (list: readonly Event[]) => list.filter(({ kind }) => kind === "repaired");
+    const times = (list: readonly Event[]) => repairs(list).reduce((sum, event) => sum + event.times, 0);
+    const after = await eventually(
+      async () => {
+        const list = await events();
+        return times(list) - times(before) >= 50 ? list : undefined;
+      },
+      { within: 15_000, what: "50 repairs are told" },
+    );
     expect(after.filter(({ id }) => id <= (before.at(-1)?.id ?? 0)).map(({ id }) => id)).toEqual(
       before.map(({ id }) => id),
     );
-    const repairs = (list: readonly Event[]) => list.filter(({ kind }) => kind === "repaired");
-    const times = (list: readonly Event[]) => repairs(list).reduce((sum, event) => sum + event.times, 0);
-    expect(times(after) - times(before)).toBeGreaterThanOrEqual(50);
     expect(repairs(after).length - repairs(before).length).toBeLessThan(20);
   });
 
@@ -164,7 +170,7 @@ describeInNamespaces("events of a running agent", () => {
     await overlay.node(1).agent.settled(5003, 60_000);
     const told = (await events("leaseAdded", "leasesChanged")).filter(({ id }) => id > before);
     expect(told.map(({ message }) => message)).toEqual(["5,000 added; there are 5,003 leases"]);
-  });
+  }, 120_000);
 });
 
 describeInNamespaces("an agent with its leases in etcd", () => {
@@ -195,7 +201,7 @@ describeInNamespaces("an agent with its leases in etcd", () => {
       );
       expect(lost).toMatchObject({
         message: expect.stringContaining("etcd http"),
-        cause: expect.stringMatching(/refused|closed/),
+        cause: expect.stringMatching(/refused|closed|reset/i),
       });
       await etcd.restart();
       await eventually(async () => (await agent.events("sourceBack")).length > 0, {

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { inParallel } from "../../src/cli/lab/parallel.ts";
 import { Authority } from "../../src/cli/lab/servers/certificates.ts";
 import { annotationsOf, BACKEND_DATA, MANAGED, podCIDR, publishedNode } from "../support/flannel/annotations.ts";
@@ -15,6 +15,8 @@ const OUTAGE = 60;
 const JOINING = 500;
 /** Requests under way at once. */
 const WORKERS = 32;
+// Starts of the API server take their time on a busy machine.
+setDefaultTimeout(240_000);
 
 describeInNamespaces("what befalls Kubernetes costs no packet between healthy nodes", () => {
   describeWithKubernetes("while agents have their leases there", () => {
@@ -36,7 +38,8 @@ describeInNamespaces("what befalls Kubernetes costs no packet between healthy no
       overlay.leases = ["--kube-subnet-mgr", `--kubeconfig-file=${kubeconfig}`, `--net-config-path=${overlay.netConf}`];
       for (const number of [1, 2, 3]) {
         await cluster.createNode(`n${number}`, { spec: podCIDR(`10.244.${number}.0/24`) });
-        await overlay.addNode(number);
+        // No probes: nodes that are made up below would not answer them.
+        await overlay.addNode(number, ["--probe-interval=0"]);
       }
       await overlay.start();
       await overlay.attachPods();
@@ -60,44 +63,41 @@ describeInNamespaces("what befalls Kubernetes costs no packet between healthy no
     const isFollowed = async (): Promise<void> => {
       const { length } = await overlay.node(1).agent.leases();
       await cluster.createNode("n77", publishedNode(77));
-      await settled(length + 1);
+      await settled(length + 1, 30_000);
       await cluster.deleteNode("n77");
-      await settled(length);
+      await settled(length, 30_000);
     };
 
-    test(
-      "the API server killed for 60 s and back: ready all the while, what drifts is mended, a warning says how long",
-      async () => {
-        await cluster.createNode("n66", publishedNode(66));
-        await settled(4);
-        await overlay.withoutLoss(async (ping) => {
-          const { agent, ns } = overlay.node(1);
-          await cluster.signal("kube-apiserver", "SIGKILL");
-          await agent.warned("leaseSource", true);
-          const route = ["10.244.66.0/24", "dev", "flannel.1"];
-          await ns.exec(["ip", "route", "del", ...route]);
-          await eventually(async () => (await ns.exec(["ip", "route", "show", ...route])) !== "", {
-            within: 5_000,
-            what: "the route is back without the API server",
-          });
-          const ages: number[] = [];
-          while ((ages.at(-1) ?? 0) < OUTAGE) {
-            await ping.answers(100, 10_000);
-            expect(await agent.readiness()).toMatchObject({ status: 200, ready: true });
-            const [warning] = await agent.warnings("leaseSource");
-            const told = /^kubernetes https:\/\/192\.0\.2\.250:6443: last contact (\d+) s ago: can't .* nodes/;
-            ages.push(Number(told.exec(warning ?? "")?.[1]));
-          }
-          expect(ages).toEqual(ages.toSorted((a, b) => a - b));
-          await cluster.restart();
-          await inContact();
-          await cluster.deleteNode("n66");
-          await settled(3);
+    test("the API server killed for 60 s and back: ready all the while, what drifts is mended, a warning says how long", async () => {
+      await cluster.createNode("n66", publishedNode(66));
+      await settled(4);
+      await overlay.withoutLoss(async (ping) => {
+        const { agent, ns } = overlay.node(1);
+        await cluster.signal("kube-apiserver", "SIGKILL");
+        await agent.warned("leaseSource", true);
+        const route = ["10.244.66.0/24", "dev", "flannel.1"];
+        await ns.exec(["ip", "route", "del", ...route]);
+        await eventually(async () => (await ns.exec(["ip", "route", "show", ...route])) !== "", {
+          within: 15_000,
+          what: "the route is back without the API server",
         });
-        await isFollowed();
-      },
-      4 * 60_000,
-    );
+        const ages: number[] = [];
+        while ((ages.at(-1) ?? 0) < OUTAGE) {
+          await ping.answers(100, 10_000);
+          expect(await agent.readiness()).toMatchObject({ status: 200, ready: true });
+          const [warning = ""] = await agent.warnings("leaseSource");
+          const told = /^kubernetes https:\/\/192\.0\.2\.250:6443: last contact (\d+) s ago: can't .* nodes/;
+          expect(warning).toMatch(told);
+          ages.push(Number(told.exec(warning)?.[1]));
+        }
+        expect(ages).toEqual(ages.toSorted((a, b) => a - b));
+        await cluster.restart();
+        await inContact();
+        await cluster.deleteNode("n66");
+        await settled(3);
+      });
+      await isFollowed();
+    });
 
     test("the token rotated and the old one revoked: the agents go on with the new one", async () => {
       const before = await Bun.file(folder.at("token")).text();
@@ -175,7 +175,7 @@ describeInNamespaces("what befalls Kubernetes costs no packet between healthy no
       const { agent } = overlay.node(1);
       const told = (text: string) =>
         eventually(async () => (await agent.warnings("peers")).some((warning) => warning.includes(text)), {
-          within: 5_000,
+          within: 15_000,
           what: `a warning says: ${text}`,
         });
       await overlay.withoutLoss(async (ping) => {

@@ -50,7 +50,7 @@ describeInNamespaces("the external interface of a host with two", () => {
           (await ns.exec(["ip", "-d", "link", "show", "flannel.1"])).includes(`local ${address} dev ${name}`)
         );
       },
-      { within: 10_000, what: `${name} with ${address} is used and published` },
+      { within: 15_000, what: `${name} with ${address} is used and published` },
     );
 
   test("is that of the default route, and follows its address, its end, and another default route", async () => {
@@ -65,7 +65,7 @@ describeInNamespaces("the external interface of a host with two", () => {
     await ns.exec(["ip", "route", "del", "default"]);
     await eventually(
       async () => (await agent.readiness()).reasons.some(({ message }) => message.includes("no IPv4 default route")),
-      { within: 5_000, what: "it says that there is no default route" },
+      { within: 15_000, what: "it says that there is no default route" },
     );
     await ns.exec(["ip", "route", "add", "default", "via", "192.0.2.254"]);
     await uses(agent, "eth0", "192.0.2.9");
@@ -89,7 +89,7 @@ describeInNamespaces("the external interface of a host with two", () => {
     const reason = await eventually(
       async () => (await agent.readiness()).reasons.find((one) => one.condition === "interface"),
       {
-        within: 5_000,
+        within: 15_000,
         what: "it gives a reason",
       },
     );

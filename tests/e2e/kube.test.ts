@@ -77,7 +77,7 @@ describeInNamespaces("agents that keep their leases in Kubernetes", () => {
             ({ type, status, reason }) =>
               type === "NetworkUnavailable" && status === "False" && reason === "FlannelIsUp",
           ),
-        { within: 5_000, what: "the condition is set" },
+        { within: 15_000, what: "the condition is set" },
       );
       expect(overlay.node(1).agent.log).not.toContain(await cluster.token());
     });
@@ -231,7 +231,7 @@ describeInNamespaces("agents that keep their leases in Kubernetes", () => {
       const overwrite = `${PREFIX}public-ip-overwrite`;
       await overlay.withoutLoss(async () => {
         await cluster.annotate("n2", { [overwrite]: "nonsense" });
-        expect(await agent.warned("lease", true, 5_000)).toContain(
+        expect(await agent.warned("lease", true)).toContain(
           `this node's lease n2 stays as it was: Node n2: annotation ${overwrite} must be a unicast IPv4 address`,
         );
         expect((await agent.readiness()).ready).toBe(true);
@@ -240,7 +240,7 @@ describeInNamespaces("agents that keep their leases in Kubernetes", () => {
         await cluster.deleteNode("n77");
         await agent.settled(2);
         await cluster.annotate("n2", { [overwrite]: null });
-        await agent.warned("lease", false, 5_000);
+        await agent.warned("lease", false);
       });
       expect((await published("n2"))[PUBLIC_IP]).toBe("192.0.2.2");
     });
@@ -251,7 +251,7 @@ describeInNamespaces("agents that keep their leases in Kubernetes", () => {
       await cluster.annotate("n2", { [overwrite]: "nonsense", [PUBLIC_IP]: null });
       expect(await agent.warned("lease", true)).toContain(`annotation ${PUBLIC_IP} is missing`);
       await cluster.annotate("n2", { [overwrite]: null });
-      await agent.warned("lease", false, 10_000);
+      await agent.warned("lease", false);
       expect((await published("n2"))[PUBLIC_IP]).toBe("192.0.2.2");
     });
   });

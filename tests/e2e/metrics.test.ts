@@ -56,7 +56,7 @@ describeInNamespaces("the metrics of a running agent", () => {
 
   test("say that all is well, of which the peer's probes are a part", async () => {
     await eventually(async () => (await sample(agent(), 'tartan_peers{state="up"}')) === 1, {
-      within: 15_000,
+      within: 30_000,
       what: "the peer is up",
     });
     const found = samplesIn(await scrape(agent()));
@@ -81,7 +81,7 @@ describeInNamespaces("the metrics of a running agent", () => {
     await overlay.node(1).ns.exec(["ip", "route", "flush", "dev", "flannel.1"]);
     const mended = 'tartan_drift_repaired_total{operation="route-replace"}';
     await eventually(async () => (await sample(agent(), mended)) > (before.get(mended) ?? 0), {
-      within: 5_000,
+      within: 15_000,
       what: "the mended route is counted",
     });
     const text = await scrape(agent());
@@ -102,7 +102,7 @@ describeInNamespaces("the metrics of a running agent", () => {
     store.run("INSERT INTO leases (key, value, node, created_at, expires_at) VALUES ('nonsense', '{}', NULL, 1, NULL)");
     const rejected = (count: number) =>
       eventually(async () => (await sample(agent(), 'tartan_leases{state="rejected"}')) === count, {
-        within: 5_000,
+        within: 15_000,
         what: `${count} leases are rejected`,
       });
     await rejected(1);
@@ -127,7 +127,7 @@ describeInNamespaces("the metrics of a running agent", () => {
       });
       const settled = async (query: string, value: number) =>
         eventually(async () => (await prometheus.value(query)) === value, {
-          within: 20_000,
+          within: 40_000,
           what: `${query} is ${value}`,
         });
       await settled('up{job="tartan",instance="n1"}', 1);
@@ -150,7 +150,7 @@ describeInNamespaces("the metrics of a running agent", () => {
     const subnet = (await agent().leases()).find(({ node }) => node === "n2")?.ipv4?.subnet;
     const labels = `peer="n2",family="ipv4",subnet="${subnet}"`;
     await eventually(async () => (await sample(agent(), `tartan_peer_up{${labels}}`)) === 1, {
-      within: 15_000,
+      within: 30_000,
       what: "the peer is up",
     });
     const text = await scrape(agent());

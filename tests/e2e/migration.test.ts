@@ -134,7 +134,7 @@ function migration(startStore: (overlay: Overlay) => Promise<Store>): void {
       ns.exec(["ip", "-d", "link", "show", "flannel.1"]),
       ns.exec(["ip", "-4", "address", "show", "flannel.1"]),
       ns.exec(["ip", "route", "show", "dev", "flannel.1"]),
-      ns.exec(["ip", "neighbour", "show", "dev", "flannel.1", "nud", "permanent"]),
+      ns.exec(["ip", "neighbour", "show", "dev", "flannel.1", "nud", "permanent"]).then(inOrder),
       ns.exec(["bridge", "fdb", "show", "dev", "flannel.1"]).then(inOrder),
       ...["nat", "filter"].map(async (table) =>
         (await rulesOf(ns, table)).filter((line) => /flannel/i.test(line)).join("\n"),
@@ -265,6 +265,7 @@ async function handlesOf(ns: Netns): Promise<string[]> {
   return text.split("\n");
 }
 
+/** The kernel tells entries in the order of a hash table, which grows as others on the machine add to theirs. */
 const inOrder = (text: string): string => text.trim().split("\n").sort().join("\n");
 
 function fail(): never {

@@ -13,7 +13,7 @@ const FAMILIES: readonly Family[] = [4, 6];
 const DEVICES = ["flannel.1", "flannel-v6.1"];
 const NETWORK = { Network: "10.244.0.0/16", EnableIPv6: true, IPv6Network: "fd00:10:244::/48" };
 /** in milliseconds, for what an agent does after it is ready */
-const SOON_MS = 5_000;
+const SOON_MS = 15_000;
 
 interface Configuration {
   /** of the external interface, instead of its own */

@@ -64,7 +64,7 @@ for (const [mode, nftables] of [
       if (nftables) {
         const warning = await eventually(
           async () => (await one.agent.readiness()).warnings.find(({ condition }) => condition === "rules"),
-          { within: 5_000, what: "a warning" },
+          { within: 15_000, what: "a warning" },
         );
         expect(warning.message).toContain("chain FORWARD of the nftables table ip filter drops by its policy");
         expect((await one.agent.state()).rules.warnings).toEqual([warning.message]);
@@ -76,7 +76,7 @@ for (const [mode, nftables] of [
       expect((await one.agent.readiness()).status).toBe(200);
       await one.ns.exec(["iptables-nft", "-P", "FORWARD", "ACCEPT"]);
       await eventually(async () => (await one.agent.readiness()).warnings.length === 0, {
-        within: 5_000,
+        within: 15_000,
         what: "no warning is left",
       });
     });
@@ -118,7 +118,7 @@ for (const [mode, nftables] of [
         });
       const bare = other(["--iptables-forward-rules=false"]);
       await bare.start();
-      await eventually(async () => !/flannel/i.test(await ruleset()), { within: 5_000, what: "the rules are gone" });
+      await eventually(async () => !/flannel/i.test(await ruleset()), { within: 15_000, what: "the rules are gone" });
       expect(readFileSync(bare.subnetFile, "utf8")).toContain("FLANNEL_IPMASQ=false\n");
       await bare.stop();
       await one.agent.start();
@@ -134,7 +134,7 @@ for (const [mode, nftables] of [
             rules.includes("table ip flannel-ipv4") !== nftables && rules.includes("chain FLANNEL-FWD") === nftables
           );
         },
-        { within: 5_000, what: "the other mode's rules are the only ones" },
+        { within: 15_000, what: "the other mode's rules are the only ones" },
       );
       await switched.stop();
       await one.agent.start();

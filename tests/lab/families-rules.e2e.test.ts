@@ -1,7 +1,7 @@
 import { afterEach, beforeAll, expect, test } from "bun:test";
 import { executable } from "../support/executable.ts";
 import { describeInNamespaces } from "../support/requires.ts";
-import { agentsOf, completeLab, endLabs, startLab, tracesOf } from "./running-lab.ts";
+import { agentOf, completeLab, endLabs, startLab, tracesOf } from "./running-lab.ts";
 
 const FAMILIES = { "4": [4], "6": [6], "46": [4, 6] } as const;
 const SUBNETS = { 4: /^10\.244\.\d+\.0\/24$/, 6: /^fd00:10:244:[0-9a-f]+::\/64$/ } as const;
@@ -58,7 +58,7 @@ describeInNamespaces("tartan lab: families and rules", () => {
     await lab.tells("lab: attaching a pod");
     process.kill(lab.child.pid, "SIGSTOP");
     expect(lab.stderr).not.toContain("lab: pinging the outside");
-    process.kill(agentsOf(id, "n1.sock")[0] ?? 0, "SIGSTOP");
+    process.kill(await agentOf(id), "SIGSTOP");
     const nft = async (node: string, ...commands: readonly string[]) => {
       const command = ["nsenter", `--net=/run/netns/tartan-lab-${id}-${node}`, "nft", commands.join("; ")];
       expect(await Bun.spawn(command).exited).toBe(0);

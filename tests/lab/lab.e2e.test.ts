@@ -2,7 +2,7 @@ import { afterEach, beforeAll, expect, test } from "bun:test";
 import { executable } from "../support/executable.ts";
 import { describeInNamespaces } from "../support/requires.ts";
 import { eventually } from "../support/wait.ts";
-import { agentsOf, completeLab, endLabs, interfaces, startLab, tracesOf } from "./running-lab.ts";
+import { agentOf, agentsOf, completeLab, endLabs, interfaces, startLab, tracesOf } from "./running-lab.ts";
 
 async function ip(...args: readonly string[]): Promise<boolean> {
   return (await Bun.spawn(["ip", ...args], { stdout: "ignore", stderr: "ignore" }).exited) === 0;
@@ -60,13 +60,13 @@ describeInNamespaces("tartan lab", () => {
     expect(await shown.stdout.text()).toStartWith("node       n1, agent up for ");
     expect(await shown.exited).toBe(0);
 
-    const [agent] = agentsOf(id, "n2.sock");
-    process.kill(agent ?? 0, "SIGKILL");
-    await eventually(() => lab.stderr.includes("the agent of n2 ended by SIGKILL"), { within: 5_000, what: "a line" });
+    process.kill(await agentOf(id, "n2"), "SIGKILL");
+    await lab.tells("the agent of n2 ended by SIGKILL");
     expect((await fetch(`${urls[1]}/readyz`)).status).toBe(502);
-    const again = /to start it again: (.*)$/m.exec(lab.stderr)?.[1] ?? "";
+    const line = () => /to start it again: (.*)\n/.exec(lab.stderr)?.[1];
+    const again = await eventually(line, { within: 15_000, what: "the whole line" });
     const second = Bun.spawn(["sh", "-c", `exec env ${again}`], { stdout: "ignore", stderr: "ignore" });
-    await eventually(async () => (await fetch(`${urls[1]}/readyz`)).status === 200, { within: 10_000, what: "ready" });
+    await eventually(async () => (await fetch(`${urls[1]}/readyz`)).status === 200, { within: 20_000, what: "ready" });
 
     lab.child.kill("SIGINT");
     expect(await lab.end()).toBe(0);
@@ -79,7 +79,7 @@ describeInNamespaces("tartan lab", () => {
     const lab = startLab("--once", "-o", "json");
     const id = await lab.id();
     // The lab waits for this agent, and so for us.
-    const agent = await eventually(() => agentsOf(id, "n1.sock")[0], { within: 10_000, what: "an agent in n1" });
+    const agent = await agentOf(id);
     process.kill(agent, "SIGSTOP");
     expect(await ip("-n", `tartan-lab-${id}-switch`, "link", "set", "n3", "down")).toBeTrue();
     process.kill(agent, "SIGCONT");
@@ -98,8 +98,7 @@ describeInNamespaces("tartan lab", () => {
   test("an agent that ends before it is ready is named", async () => {
     const lab = startLab("--once");
     const id = await lab.id();
-    const agent = await eventually(() => agentsOf(id, "n2.sock")[0], { within: 10_000, what: "an agent in n2" });
-    process.kill(agent, "SIGKILL");
+    process.kill(await agentOf(id, "n2"), "SIGKILL");
     expect(await lab.end()).toBe(1);
     expect(lab.stderr).toContain("\ntartan: the agent of n2 ended by SIGKILL\n");
     expect(lab.stdout).toBe("");
@@ -115,7 +114,7 @@ describeInNamespaces("tartan lab", () => {
   ] as const)("stopped at %p by %s, it leaves nothing", async (step, signal, code) => {
     const lab = startLab("--once");
     const id = await lab.id();
-    await eventually(() => lab.stderr.includes(`lab: ${step}`), { within: 10_000, what: step });
+    await eventually(() => lab.stderr.includes(`lab: ${step}`), { within: 30_000, what: step });
     lab.child.kill(signal);
     // npm passes on what the terminal sent already: that is no second Ctrl-C.
     lab.child.kill(signal);
@@ -128,7 +127,7 @@ describeInNamespaces("tartan lab", () => {
     const lab = startLab("--nodes=2");
     const id = await lab.id();
     await lab.stays();
-    process.kill(agentsOf(id)[0] ?? 0, "SIGSTOP");
+    process.kill(await agentOf(id), "SIGSTOP");
     lab.child.kill("SIGINT");
     expect(await lab.end()).toBe(0);
     expect(tracesOf(id)).toEqual([]);
@@ -138,15 +137,15 @@ describeInNamespaces("tartan lab", () => {
     const lab = startLab("--nodes=2");
     const id = await lab.id();
     await lab.stays();
-    process.kill(agentsOf(id)[0] ?? 0, "SIGSTOP");
+    process.kill(await agentOf(id), "SIGSTOP");
     const insist = () => {
       lab.child.kill("SIGINT");
       return lab.child.exitCode !== null;
     };
-    await eventually(insist, { within: 5_000, what: "the end of the lab" });
+    await eventually(insist, { within: 20_000, what: "the end of the lab" });
     expect(await lab.end()).toBe(130);
     expect(lab.stderr).toContain("lab: not all is removed; the next lab does that when it starts\n");
-    await eventually(() => agentsOf(id).length === 0, { within: 5_000, what: "the end of the agents" });
+    await eventually(() => agentsOf(id).length === 0, { within: 20_000, what: "the end of the agents" });
     expect(await startLab("--nodes=2", "--once").end()).toBe(0);
     expect(tracesOf(id)).toEqual([]);
   });

@@ -1,4 +1,4 @@
-import { afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chmodSync } from "node:fs";
 import { findKubeConfig } from "../../src/lease/kube-config.ts";
 import { CHECKOUT, describeWithEtcd } from "../support/etcd.ts";
@@ -7,10 +7,11 @@ import { describeWithKubernetes } from "../support/kube-binaries.ts";
 import { describeInNamespaces } from "../support/requires.ts";
 import { TemporaryFolder } from "../support/temp.ts";
 import { eventually } from "../support/wait.ts";
-import { agentsOf, completeLab, endLabs, processesOf, startLab, startLabIn, tracesOf } from "./running-lab.ts";
+import { agentOf, completeLab, endLabs, processesOf, startLab, startLabIn, tracesOf } from "./running-lab.ts";
 
 /** Kubernetes takes its time to start, more so on a machine with other work. */
 const KUBE_MS = 180_000;
+setDefaultTimeout(120_000);
 
 async function shell(command: string): Promise<{ code: number; output: string }> {
   const child = Bun.spawn(["sh", "-c", command], { stdin: "ignore", stdout: "pipe", stderr: "pipe" });
@@ -76,13 +77,13 @@ describeInNamespaces("tartan lab with a server for the leases", () => {
       expect(subnets).toHaveLength(2);
       for (const subnet of subnets) expect(output).toContain(`/coreos.com/network/subnets/${subnet}-24\n`);
 
-      const [etcd] = processesOf(id, "--data-dir=");
-      process.kill(etcd ?? 0, "SIGKILL");
-      await lab.tells("etcd ended by SIGKILL; to start it again: ");
-      const again = /etcd ended .* to start it again: (.*)$/m.exec(lab.stderr)?.[1] ?? "";
+      const etcd = () => processesOf(id, "--data-dir=")[0];
+      process.kill(await eventually(etcd, { within: 15_000, what: "etcd" }), "SIGKILL");
+      const line = () => /etcd ended by SIGKILL; to start it again: (.*)\n/.exec(lab.stderr)?.[1];
+      const again = await eventually(line, { within: 30_000, what: "the lab tells how to start it again" });
       const second = Bun.spawn(["sh", "-c", `exec ${again}`], { stdout: "ignore", stderr: "ignore" });
       await eventually(async () => (await shell(look)).output.includes("/subnets/"), {
-        within: 20_000,
+        within: 40_000,
         what: "the leases are there again",
       });
       lab.child.kill("SIGINT");
@@ -103,14 +104,14 @@ describeInNamespaces("tartan lab with a server for the leases", () => {
       const lab = startLab("--lease=etcd", "--nodes=2");
       const id = await lab.id();
       await lab.stays();
-      process.kill(agentsOf(id)[0] ?? 0, "SIGSTOP");
+      process.kill(await agentOf(id), "SIGSTOP");
       const insist = () => {
         lab.child.kill("SIGINT");
         return lab.child.exitCode !== null;
       };
-      await eventually(insist, { within: 5_000, what: "the end of the lab" });
+      await eventually(insist, { within: 20_000, what: "the end of the lab" });
       expect(await lab.end()).toBe(130);
-      await eventually(() => processesOf(id, "").length === 0, { within: 5_000, what: "the end of all processes" });
+      await eventually(() => processesOf(id, "").length === 0, { within: 20_000, what: "the end of all processes" });
       expect(await startLab("--nodes=2", "--once").end()).toBe(0);
       expect(tracesOf(id)).toEqual([]);
     });

@@ -10,7 +10,7 @@ import { Netns } from "../support/netns.ts";
 import { describeInNamespaces } from "../support/requires.ts";
 import { TemporaryFolder } from "../support/temp.ts";
 import { eventually } from "../support/wait.ts";
-import { agentsOf, endLabs, startLab, tracesOf } from "./running-lab.ts";
+import { agentOf, endLabs, startLab, tracesOf } from "./running-lab.ts";
 
 describe("a node's conflist", () => {
   test("is the sample for operators, with the plugins' own files in the lab's folder", () => {
@@ -126,7 +126,7 @@ describeInNamespaces("tartan lab: pods by CNI", () => {
 
   /** Stops an agent for which the lab waits, so that there is time to spoil something before pods are attached. */
   async function beforePods(id: string, spoil: () => unknown): Promise<void> {
-    const agent = await eventually(() => agentsOf(id, "n1.sock")[0], { within: 10_000, what: "an agent in n1" });
+    const agent = await agentOf(id);
     process.kill(agent, "SIGSTOP");
     spoil();
     process.kill(agent, "SIGCONT");
@@ -159,7 +159,7 @@ describeInNamespaces("tartan lab: pods by CNI", () => {
 REAL; code=$?; echo "$CNI_COMMAND ended $code" >>${log}; exit $code`,
       ),
     );
-    await eventually(() => existsSync(log), { within: 20_000, what: "an ADD" });
+    await eventually(() => existsSync(log), { within: 40_000, what: "an ADD" });
     lab.child.kill("SIGINT");
     writeFileSync(gate, "");
     expect(await lab.end()).toBe(130);
@@ -194,11 +194,12 @@ REAL; code=$?; echo "$CNI_COMMAND ended $code" >>${log}; exit $code`,
     const within = (command: readonly string[]) => node.command(command);
     const plugins = new CniRunner(node, folder.path);
     plugins.standIn("slow", `sleep 1000 & echo "$$ $!" >${pids}; wait`);
-    const impatient = new Impatient({ path: [plugins.plugins], within, patienceMs: 1_000 });
-    await expect(impatient.call("ADD", "slow", {})).rejects.toThrow("slow ADD took longer than 1 s and was killed");
+    // Long enough for the plugin to start on a busy machine.
+    const impatient = new Impatient({ path: [plugins.plugins], within, patienceMs: 3_000 });
+    await expect(impatient.call("ADD", "slow", {})).rejects.toThrow("slow ADD took longer than 3 s and was killed");
     const started = readFileSync(pids, "utf8").trim().split(" ");
     expect(started).toHaveLength(2);
     const haveEnded = () => started.every((pid) => identityOf(Number(pid)) === undefined);
-    await eventually(haveEnded, { within: 5_000, what: "the end of both" });
+    await eventually(haveEnded, { within: 15_000, what: "the end of both" });
   });
 });

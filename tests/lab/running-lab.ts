@@ -82,7 +82,7 @@ class RunningLab {
 
   /** Its id, once it has told it. */
   id(): Promise<string> {
-    return eventually(() => /making the lab ([0-9a-f]{5})/.exec(this.stderr)?.[1], { within: 10_000, what: "an id" });
+    return eventually(() => /making the lab ([0-9a-f]{5})/.exec(this.stderr)?.[1], { within: 30_000, what: "an id" });
   }
 
   /** Waits until it has told of a step. */
@@ -164,12 +164,14 @@ const CNI_PLACES = ["/var/lib/cni", "/etc/cni", "/run/cni", "/run/flannel"];
 
 /** What there is of a lab: namespaces, files, agents and servers, and what plugins keep of its pods elsewhere. */
 export function tracesOf(id: string): string[] {
-  const namespaces = existsSync("/run/netns") ? readdirSync("/run/netns").filter((name) => name.includes(id)) : [];
+  // Five digits alone are found elsewhere, too.
+  const mark = `tartan-lab-${id}`;
+  const namespaces = existsSync("/run/netns") ? readdirSync("/run/netns").filter((name) => name.startsWith(mark)) : [];
   const files = existsSync("/run/tartan-lab") ? readdirSync("/run/tartan-lab").filter((name) => name.includes(id)) : [];
   return [
     ...namespaces,
     ...files,
-    ...CNI_PLACES.flatMap((place) => filesAbout(id, place)),
+    ...CNI_PLACES.flatMap((place) => filesAbout(mark, place)),
     ...processesOf(id, "").map((pid) => `process ${pid}`),
   ];
 }
@@ -196,6 +198,11 @@ export function agentsOf(id: string, node = ""): number[] {
   return processesOf(id, "--debug-addr=unix:", node);
 }
 
+/** The agent of a node, or the first of all, once it runs. Never 0, which would be a signal to the tests themselves. */
+export function agentOf(id: string, node = "n1"): Promise<number> {
+  return eventually(() => agentsOf(id, `${node}.sock`)[0], { within: 30_000, what: `an agent in ${node}` });
+}
+
 /** The processes with an argument that names, after `flag`, a file of the lab that begins with `name`. */
 export function processesOf(id: string, flag: string, name = ""): number[] {
   const mark = `${flag}/run/tartan-lab/${id}/${name}`;
@@ -213,9 +220,10 @@ function commandLine(pid: number): string[] {
   }
 }
 
-/** What the host has, which no lab may change. */
+/** What the host has, which no lab may change; without the time that a route has left, which passes. */
 export function interfaces(): string {
   return ["-brief link", "route", "-6 route"]
     .map((args) => Bun.spawnSync(["ip", ...args.split(" ")]).stdout.toString())
-    .join("\n");
+    .join("\n")
+    .replaceAll(/ expires \d+sec/g, "");
 }

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import * as v from "valibot";
 import { Browser, type Page } from "../../support/browser.ts";
 import { describeInNamespaces } from "../../support/requires.ts";
@@ -10,7 +10,9 @@ import { type Told, WELL, wrongIn } from "./told.ts";
 
 const NODES = ["n1", "n2", "n3"] as const;
 /** for a page that reads anew after an event, or finds the agent again */
-const SHOWN_MS = 20_000;
+const SHOWN_MS = 40_000;
+// Of three nodes, two browsers and, at each look, five commands on a busy machine.
+setDefaultTimeout(180_000);
 
 const numberOf = (node: string) => Number(node.slice(1));
 /** whose pods a packet is traced to */

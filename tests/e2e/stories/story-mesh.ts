@@ -11,7 +11,7 @@ import { tartan } from "../running-cli.ts";
 export const PAGE = "http://localhost:8285/";
 
 /** A round a second, three trains that were silent before, and a busy machine. */
-const SOON_MS = 30_000;
+const SOON_MS = 40_000;
 
 /** Metrics by which somebody is woken. */
 const TELLING = /^tartan_(ready|warnings|peers|probe_peers|peer_up|peer_programmed|kernel_settled)\b/;
@@ -92,7 +92,20 @@ export class StoryMesh extends Overlay {
   /** Whether pods of two nodes reach each other, by small packets and by those of full size: what all views are about. */
   async reaches(from: number, to: number): Promise<{ small: boolean; full: boolean }> {
     const ping = async (bytes: number) => {
-      const command = ["ping", "-c", "1", "-W", "1", "-M", "do", "-s", `${bytes - HEADERS}`, this.node(to).podAddress];
+      const command = [
+        "ping",
+        "-c",
+        "3",
+        "-i",
+        "0.2",
+        "-W",
+        "2",
+        "-M",
+        "do",
+        "-s",
+        `${bytes - HEADERS}`,
+        this.node(to).podAddress,
+      ];
       return await this.node(from)
         .pod.exec(command)
         .then(
