@@ -37,6 +37,7 @@ export class Prober {
   #plan: Plan | undefined;
   #input: ProbeInput | undefined;
   #running = false;
+  #inRound = false;
   /** why nothing can be probed at all, and why some probes do not leave this node */
   #problem: string | undefined;
   #refused: string | undefined;
@@ -63,7 +64,11 @@ export class Prober {
       of: (key, family) => this.#engine.facts(key, family),
       everywhere: (family) => this.#engine.everywhere(family),
       totals: () => this.#engine.totals(),
-      troubled: (most) => ({ of: this.#engine.size, ...this.#engine.troubled(most) }),
+      troubled: (most) => {
+        // Who has left is not to be warned of until the next round.
+        this.#takeOver();
+        return { of: this.#engine.size, ...this.#engine.troubled(most) };
+      },
     };
   }
 
@@ -95,7 +100,10 @@ export class Prober {
 
   async #round(signal: AbortSignal): Promise<void> {
     this.#prepare();
-    const changes = await this.#engine.round(signal);
+    this.#inRound = true;
+    const changes = await this.#engine.round(signal).finally(() => {
+      this.#inRound = false;
+    });
     if (signal.aborted) return;
     const refusal = this.#carrier.takeRefusal();
     this.#tellRefusal(this.#engine.wasRefused ? refusal : undefined);
@@ -111,11 +119,17 @@ export class Prober {
     return problem === undefined ? {} : { problem };
   }
 
-  /** Takes over what was wanted last, and sees to the sockets. Not during a round. */
-  #prepare(): void {
-    if (this.#plan === undefined) return;
+  /** Takes over what was wanted last, unless a round is under way. */
+  #takeOver(): void {
+    if (this.#plan === undefined || this.#inRound) return;
     this.#input ??= inputOf(this.#plan);
     this.#engine.setPeers(this.#input);
+  }
+
+  /** Takes over what was wanted last, and sees to the sockets. Not during a round. */
+  #prepare(): void {
+    this.#takeOver();
+    if (this.#input === undefined) return;
     const sources = mapFamilies(this.#input.own, ({ vtep, local }) => ({ overlay: vtep, underlay: local }));
     this.#tellErrors(this.#carrier.use(sources));
   }
