@@ -11,6 +11,7 @@ import {
 } from "../../src/lease/kube-annotations.ts";
 import type { KubeNode } from "../../src/lease/kube-proto.ts";
 import type { LeaseAttributes } from "../../src/lease/lease.ts";
+import { anyPublicAddress, anyVtep } from "./arbitraries.ts";
 import { address, mac, prefix } from "./samples.ts";
 
 const NAMES = annotationNames("flannel.alpha.coreos.com");
@@ -108,19 +109,16 @@ describe("written byte for byte as flannel does", () => {
   });
 
   test("whatever the MAC, VNI and address, what is written is read again as it was", () => {
-    const octet = fc.integer({ min: 0, max: 255 });
     fc.assert(
       fc.property(
-        fc.integer({ min: 0, max: 0xffffff }),
-        fc.tuple(octet, octet, octet, octet, octet),
-        fc.tuple(fc.integer({ min: 1, max: 223 }), octet, octet, octet),
-        (vni, tail, ip) => {
-          const vteps = {
-            4: { vni, mac: mac(["02", ...tail.map((one) => one.toString(16).padStart(2, "0"))].join(":")) },
-          };
-          const publicIPs = { 4: address(ip.join(".")) };
+        fc.tuple(anyPublicAddress[4], anyVtep),
+        fc.option(fc.tuple(anyPublicAddress[6], anyVtep)),
+        ([address4, vtep4], six) => {
+          const publicIPs = { 4: address4, ...(six && { 6: six[0] }) };
+          const vteps = { 4: vtep4, ...(six && { 6: six[1] }) };
           const annotations = encodeAnnotations(NAMES, { backendType: "vxlan", publicIPs, vteps }, {});
-          const decoded = decodeNodeLease(NAMES, nodeOf(annotations));
+          // A family counts where the Node has a podCIDR of it.
+          const decoded = decodeNodeLease(NAMES, nodeOf(annotations, ["10.244.3.0/24", "fc00:0:0:3::/64"]));
           expect(decoded).toMatchObject({ ok: true, value: { vteps, publicIPs, backendType: "vxlan" } });
         },
       ),

@@ -10,8 +10,8 @@ import {
 } from "../../src/lease/wire.ts";
 import { addressFromBigInt } from "../../src/net/address.ts";
 import { ADDRESS_BITS, type Family, type PerFamily } from "../../src/net/family.ts";
-import { isUnicastMac, macFromBytes } from "../../src/net/mac.ts";
 import { formatPrefix, makePrefix, type Prefix } from "../../src/net/prefix.ts";
+import { anyPublicAddress, anyVtep } from "./arbitraries.ts";
 import { address, mac, prefix } from "./samples.ts";
 
 const anyPrefix = (family: Family): fc.Arbitrary<Prefix> =>
@@ -19,21 +19,11 @@ const anyPrefix = (family: Family): fc.Arbitrary<Prefix> =>
     .tuple(fc.bigInt(0n, (1n << BigInt(ADDRESS_BITS[family])) - 1n), fc.integer({ min: 1, max: ADDRESS_BITS[family] }))
     .map(([value, length]) => makePrefix(addressFromBigInt(value, family), length));
 
-const anyMac = fc.uint8Array({ minLength: 6, maxLength: 6 }).map(macFromBytes).filter(isUnicastMac);
-const anyVtep = fc.record({ vni: fc.integer({ min: 0, max: 0xffffff }), mac: anyMac });
-const hostAddress = {
-  4: fc
-    .bigInt(0x01000000n, 0xdfffffffn)
-    .filter((value) => value >> 24n !== 127n)
-    .map((value) => addressFromBigInt(value, 4)),
-  6: fc.bigInt(2n, (0xffn << 120n) - 1n).map((value) => addressFromBigInt(value, 6)),
-};
-
 /** A VTEP has a public address beside it. */
 const anyAttributes: fc.Arbitrary<LeaseAttributes> = fc
   .record({
-    four: fc.option(fc.tuple(hostAddress[4], fc.option(anyVtep))),
-    six: fc.option(fc.tuple(hostAddress[6], fc.option(anyVtep))),
+    four: fc.option(fc.tuple(anyPublicAddress[4], fc.option(anyVtep))),
+    six: fc.option(fc.tuple(anyPublicAddress[6], fc.option(anyVtep))),
     backendType: fc.constantFrom("vxlan", "host-gw", ""),
   })
   .map(({ four, six, backendType }) => {
