@@ -9,10 +9,14 @@ import { TemporaryFolder } from "./support/temp.ts";
 
 const ROOT = resolve(import.meta.dir, "..");
 /** of one test, unless it names another: a hung one must not hang the run, and a slow machine must not fail a sound one */
-const TIMEOUT_MS = 60_000;
+const TIMEOUT_MS = 120_000;
 /** of tests that run when they are asked for */
 const SLOW = "tests/cluster/";
 const SUCCESS = "exit code 0";
+/** settings for agents, of a service manager, and for programs whose output a test reads */
+const PERSONAL = /^(FLANNELD_.*|NOTIFY_SOCKET|FORCE_COLOR)$/;
+/** addresses of the tests' servers: here, and in namespaces */
+const DIRECT = ["localhost", "127.0.0.1", "::1", "192.0.2.0/24"];
 
 interface Tally {
   passed: number;
@@ -36,15 +40,27 @@ const CHECKS: readonly { readonly name: string; readonly command: readonly strin
 let running: Bun.Subprocess | undefined;
 let interruptedBy: NodeJS.Signals | undefined;
 
+/** Without settings of whoever runs the tests that must not reach what they start. */
+function environment(): Record<string, string | undefined> {
+  const own = Object.entries(process.env).filter(([name]) => !PERSONAL.test(name));
+  // All servers of the tests are on this machine, whatever proxy leads elsewhere.
+  const direct = [process.env["NO_PROXY"] ?? process.env["no_proxy"], ...DIRECT].filter(Boolean).join(",");
+  return { ...Object.fromEntries(own), LC_ALL: "C.UTF-8", NO_PROXY: direct, no_proxy: direct };
+}
+
 /**
  * Runs a command whose output is ours.
  * @returns how it ended: `exit code 0`, or a signal's name
  * @throws Error if a signal asked this process to end meanwhile
  */
 async function run(command: readonly string[]): Promise<string> {
-  // Settings of whoever runs the tests must not reach the agents that they start.
-  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("FLANNELD_")));
-  running = Bun.spawn([...command], { cwd: ROOT, env, stdin: "ignore", stdout: "inherit", stderr: "inherit" });
+  running = Bun.spawn([...command], {
+    cwd: ROOT,
+    env: environment(),
+    stdin: "ignore",
+    stdout: "inherit",
+    stderr: "inherit",
+  });
   const code = await running.exited;
   if (interruptedBy !== undefined) throw new Error(`interrupted by ${interruptedBy}`);
   return `${running.signalCode ?? `exit code ${code}`}`;

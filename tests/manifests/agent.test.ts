@@ -127,7 +127,7 @@ describeInNamespaces("the manifest's DaemonSet", () => {
       const [container] = (await plainDaemonSet()).spec.template.spec.containers;
       const { host, port, path } = v.parse(AgentContainer, container).readinessProbe.httpGet;
       const script = `const answer = await fetch("http://${host}:${port}${path}");
-        console.log(answer.status, await answer.text());`;
+        process.stdout.write(String(answer.status) + " " + (await answer.text()));`;
       return ns.exec([process.execPath, "--eval", script]);
     };
     const conditions = async () => (await cluster.node("n1")).status.conditions;
@@ -196,6 +196,6 @@ describeInNamespaces("the manifest's DaemonSet", () => {
         await cluster.request("PATCH", ROLE, { rules });
         await eventually(() => allowed(verb, resource), { within: 10_000, what: "the right is back" });
       }
-    }, 120_000);
+    }, 300_000);
   });
 });
