@@ -5,6 +5,7 @@ import { encodeAttributes } from "../../src/lease/wire.ts";
 import { type Family, familiesOf } from "../../src/net/family.ts";
 import type { Mac } from "../../src/net/mac.ts";
 import { containsPrefix, overlaps } from "../../src/net/prefix.ts";
+import { expectUsually } from "../support/usual-time.ts";
 import { eventually } from "../support/wait.ts";
 import { Follower } from "./follower.ts";
 import {
@@ -176,22 +177,23 @@ export function leaseSourceContract(
       const source = open();
       const follower = follow();
       await follower.untilKeys([]);
-      const taken: number[] = [];
-      const keys: string[] = [];
-      for (let n = 1; n <= 5; n++) {
-        keys.push((await acquire(n, {}, source)).key);
-        const start = performance.now();
-        await follower.untilKeys(keys);
-        taken.push(performance.now() - start);
-      }
-      for (const key of keys.splice(0, 4)) {
-        await store.remove(key);
-        const start = performance.now();
-        await follower.until("that it is gone", ({ leases }) => !leases.some((lease) => lease.key === key));
-        taken.push(performance.now() - start);
-      }
-      // The usual time; a single one may meet a machine that is busy.
-      expect(taken.toSorted((a, b) => a - b)[4]).toBeLessThan(300);
+      await expectUsually(300, async () => {
+        const taken: number[] = [];
+        const keys: string[] = [];
+        for (let n = 1; n <= 5; n++) {
+          keys.push((await acquire(n, {}, source)).key);
+          const start = performance.now();
+          await follower.untilKeys(keys);
+          taken.push(performance.now() - start);
+        }
+        for (const key of keys) {
+          await store.remove(key);
+          const start = performance.now();
+          await follower.until("that it is gone", ({ leases }) => !leases.some((lease) => lease.key === key));
+          taken.push(performance.now() - start);
+        }
+        return taken;
+      });
     });
 
     test("keeps the objects of leases that did not change", async () => {
@@ -362,11 +364,12 @@ export function leaseSourceContract(
       const [stale, kept] = [await acquire(1), await acquire(2, {}, source)];
       const follower = follow();
       await follower.untilKeys([stale.key, kept.key]);
-      await time().pass(time().ttlMs * 0.6);
-      const renewed = await source.renew(kept, never);
-      expect(renewed.expiresAt ?? 0).toBeGreaterThan(kept.expiresAt ?? Number.POSITIVE_INFINITY);
-      expect(renewed.createdAt).toBe(kept.createdAt);
-      await time().pass(time().ttlMs * 0.6);
+      for (let pause = 0; pause < 4; pause++) {
+        await time().pass(time().ttlMs * 0.3);
+        const renewed = await source.renew(kept, never);
+        expect(renewed.expiresAt ?? 0).toBeGreaterThan(kept.expiresAt ?? Number.POSITIVE_INFINITY);
+        expect(renewed.createdAt).toBe(kept.createdAt);
+      }
       await follower.untilKeys([kept.key]);
       expect((await acquire(3, { previous: stale.subnets })).key).toBe(stale.key);
       await follower.untilKeys([stale.key, kept.key]);

@@ -29,7 +29,8 @@ export class EtcdSample implements StoreUnderTest {
 
   /** etcd has its own clock, so the time that passes is real. */
   readonly expiry = {
-    ttlMs: 5000,
+    // Longer than a busy machine takes for a few steps.
+    ttlMs: 8000,
     pass: (ms: number) => sleep(ms),
   };
 

@@ -5,6 +5,7 @@ import type { Lease } from "../../src/lease/lease.ts";
 import { LeaseLostError, type LeaseRequest, type LeaseSource } from "../../src/lease/source.ts";
 import { type KubeCluster, useKubernetes } from "../support/kube.ts";
 import { describeWithKubernetes } from "../support/kube-binaries.ts";
+import { expectUsually } from "../support/usual-time.ts";
 import { eventually } from "../support/wait.ts";
 import { Follower } from "./follower.ts";
 import { annotationsOf, createPublished, openInPod, PREFIX, podCIDRsOf, podEnvironment } from "./kube-sample.ts";
@@ -139,19 +140,22 @@ describeWithKubernetes("Kubernetes", () => {
 
     test("that is not there is awaited, and then its podCIDR, and it is told what is missing", async () => {
       for (const watches of [false, true]) {
-        const source = await open(1);
-        await using _follower = watches ? new Follower(source) : undefined;
-        const taking = acquire(source, 1);
-        await until(source, "there is no Node node-1 at https://");
-        await cluster.createNode("node-1");
-        await until(source, "Node node-1 has no podCIDR yet");
-        expect(await published("node-1")).toEqual({});
-        await cluster.request("PATCH", "/api/v1/nodes/node-1", { spec: podCIDRsOf(1) });
-        const setAt = performance.now();
-        expect((await taking).subnets[4]?.address).toBe(address("10.244.1.0"));
-        expect(performance.now() - setAt).toBeLessThan(3000);
-        expect(source.contact.error).toBeUndefined();
-        await cluster.deleteAllNodes();
+        await expectUsually(3000, async () => {
+          const source = await open(1);
+          await using _follower = watches ? new Follower(source) : undefined;
+          const taking = acquire(source, 1);
+          await until(source, "there is no Node node-1 at https://");
+          await cluster.createNode("node-1");
+          await until(source, "Node node-1 has no podCIDR yet");
+          expect(await published("node-1")).toEqual({});
+          await cluster.request("PATCH", "/api/v1/nodes/node-1", { spec: podCIDRsOf(1) });
+          const setAt = performance.now();
+          expect((await taking).subnets[4]?.address).toBe(address("10.244.1.0"));
+          const taken = performance.now() - setAt;
+          expect(source.contact.error).toBeUndefined();
+          await cluster.deleteAllNodes();
+          return [taken];
+        });
       }
     });
 
@@ -255,7 +259,7 @@ describeWithKubernetes("Kubernetes", () => {
       await cluster.createNode("node-1", { spec: podCIDRsOf(1), ...unavailable });
       await acquire(source, 1);
       await eventually(async () => (await condition())?.["status"] === "False", {
-        within: 5000,
+        within: 20_000,
         what: "it is set again",
       });
     });
@@ -354,7 +358,7 @@ describeWithKubernetes("Kubernetes", () => {
         }
       });
       await Promise.all(workers);
-      const { rejected } = await follower.untilKeys(keys, 15_000);
+      const { rejected } = await follower.untilKeys(keys);
       expect(rejected).toEqual([]);
       await using late = new Follower(await open(1), networkOf({ 4: { network: "10.0.0.0/8" } }));
       expect((await late.until("the first snapshot", () => true)).leases.map(({ key }) => key)).toEqual(keys.sort());

@@ -116,7 +116,7 @@ export class TestKeeper {
     await this.settled();
   }
 
-  async settled(within = 10_000): Promise<void> {
+  async settled(within = 30_000): Promise<void> {
     await eventually(() => this.keeper.facts().checks > 0 && this.keeper.problems().length === 0, {
       within,
       what: "the rules are in place",
@@ -134,7 +134,7 @@ export class TestKeeper {
         if (now.checks !== seen.checks) seen = now;
         return now.looks >= seen.looks + 3 ? now : undefined;
       },
-      { within: 10_000, what: "nothing changes any more" },
+      { within: 30_000, what: "nothing changes any more" },
     );
   }
 
