@@ -163,7 +163,10 @@ describeInNamespaces("the plugin when something is missing, wrong or too much", 
     });
     using peer = new Netns();
     await pair({ ns: node.ns, name: "flannel.1", addresses: ["10.244.8.0/32"] }, { ns: peer, name: "x" });
-    expect((await failureOf(runner.status(list))).message).toContain("10.244.7.0");
+    await eventually(async () => (await failureOf(runner.status(list))).message.includes("10.244.7.0"), {
+      within: 20_000,
+      what: "flannel.1 is running, and its address is what is missing",
+    });
     await node.ns.exec(["ip", "address", "add", "10.244.7.0/32", "dev", "flannel.1"]);
     await runner.status(list);
     await node.ns.exec(["ip", "link", "set", "flannel.1", "down"]);
@@ -172,11 +175,11 @@ describeInNamespaces("the plugin when something is missing, wrong or too much", 
     const both = { ...SUBNET_ENV, ...DUAL_STACK, TARTAN_DEVICES: "flannel.1,flannel-v6.1" };
     runner.writeSubnetEnv(both);
     await eventually(async () => (await failureOf(runner.status(list))).message.includes("flannel-v6.1"), {
-      within: 10_000,
+      within: 20_000,
       what: "flannel.1 is running again, and flannel-v6.1 is what is missing",
     });
     await pair({ ns: node.ns, name: "flannel-v6.1", addresses: ["fd00:244:0:7::/128"] }, { ns: peer, name: "y" });
-    await eventually(() => runner.status(list).then(() => true), { within: 10_000, what: "both devices are there" });
+    await eventually(() => runner.status(list).then(() => true), { within: 20_000, what: "both devices are there" });
     // flanneld names no device.
     runner.writeSubnetEnv(SUBNET_ENV);
     await runner.status(list);

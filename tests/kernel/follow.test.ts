@@ -140,7 +140,7 @@ describeInNamespaces("on the real kernel, a copy fed by notifications", () => {
           expect(followed(known)).toEqual(followed(readKernel(reader, NETWORKS)));
           return true;
         },
-        { within: 5_000, what: story() },
+        { within: 20_000, what: story() },
       );
     }
   });

@@ -7,6 +7,7 @@ import { NETWORKS } from "../desired/examples.ts";
 import { address, mac } from "../net/values.ts";
 import { Netns } from "../support/netns.ts";
 import { describeInNamespaces } from "../support/requires.ts";
+import { eventually } from "../support/wait.ts";
 import { inside } from "./real-kernel.ts";
 
 const SETUP = [
@@ -124,6 +125,12 @@ describeInNamespaces("a full read", () => {
     using ns = new Netns();
     await ns.exec(["ip", "-batch", "-"], SETUP.join("\n"));
     await ns.exec(["bridge", "-batch", "-"], FORWARDING.join("\n"));
+    // The kernel gives the ends of the pair these once it has noticed that they are joined, which it does by and by.
+    const isJoined = async () => {
+      const shown = await ns.exec(["ip", "-6", "-o", "address", "show", "scope", "link"]);
+      return ["eth0", "eth0p"].every((name) => shown.includes(` ${name} `));
+    };
+    await eventually(isJoined, { within: 20_000, what: "both ends of the pair have a link-local address" });
     const json = async <T>(schema: v.GenericSchema<unknown, T>, command: string): Promise<T[]> => {
       const found: unknown = JSON.parse(await ns.exec(command.split(" ")));
       return v.parse(v.array(schema), found);

@@ -75,8 +75,8 @@ describeInNamespaces("the page of a real agent", () => {
     await page.shows("#banner", "The agent does not answer");
     expect(await states()).toBe("● n2 ● n3 ● n4");
     await agent.start();
-    await eventually(async () => (await page.texts("#banner")).join("") === "", { within: 15_000, what: "no banner" });
-    await page.shows("#live", "live", 15_000);
+    await eventually(async () => (await page.texts("#banner")).join("") === "", { within: 20_000, what: "no banner" });
+    await page.shows("#live", "live");
     await page.shows("#events li", "tartan");
   });
 });

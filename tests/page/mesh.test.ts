@@ -84,18 +84,18 @@ test("an event brings the news at once; focus and selection stay, and a screen r
   mesh.put("n3", "unreachable");
   mesh.tell("peerDown", "n3", "peer n3: no answer");
   // Well before it would look by itself.
-  await page.shows("#trouble strong", "n3 is down", 5_000);
+  await page.shows("#trouble strong", "n3 is down", 20_000);
   expect(await page.shows("#announce", "n3 is down")).toBe("n3 is down");
   expect(await active()).toBe("n3, down, no answer");
   await page.evaluate(v.unknown(), "document.querySelector('#trouble button').focus()");
   mesh.put("n4", "lossy");
   mesh.tell("peerDegraded", "n4", "peer n4: loss");
-  await page.shows("#trouble strong", "n4 is degraded", 5_000);
+  await page.shows("#trouble strong", "n4 is degraded", 20_000);
   expect(await active()).toBe("n3");
   mesh.put("n3", "reachable");
   mesh.put("n4", "reachable");
   mesh.tell("peersChanged", "n1", "2 peers are reachable again");
-  await page.shows("#trouble strong", "Nothing is known to be wrong", 5_000);
+  await page.shows("#trouble strong", "Nothing is known to be wrong", 20_000);
   expect(page.complaints).toEqual([]);
 });
 
@@ -190,6 +190,6 @@ test("a node that goes takes its tile along, and the focus goes to the next", as
   await page.evaluate(v.unknown(), "document.querySelectorAll('#nodes button')[1].focus()");
   mesh.remove("n3");
   mesh.tell("leaseRemoved", "n3", "the lease is gone");
-  await eventually(async () => (await tiles()).join() === "n2,n4", { within: 5_000, what: "n3 is gone" });
+  await eventually(async () => (await tiles()).join() === "n2,n4", { within: 20_000, what: "n3 is gone" });
   expect(await active()).toStartWith("n4, ");
 });

@@ -94,7 +94,8 @@ export class SampleMesh implements AsyncDisposable {
       desired: planned(input),
       events: this.events,
       probes: {
-        intervalMs: 10_000,
+        // So long that what a test waits for has not come by itself.
+        intervalMs: 60_000,
         verdict: (key) => find(key)?.verdict,
         of: find,
         everywhere: () => undefined,

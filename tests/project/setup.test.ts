@@ -37,12 +37,22 @@ describe("the set-up", () => {
 
   test("installs the npm packages once, though two ask for them", async () => {
     using clone = new SetUpClone();
-    await clone.replace("npm", `echo "$@" >> calls; sleep 0.3; ln -s ${join(ROOT, "node_modules")} node_modules`);
-    const [first, second] = [clone.setUp("build"), clone.setUp("build")].map(outcome);
-    const results = await Promise.all([first, second]);
-    expect(results.map((result) => result?.code)).toEqual([0, 0]);
+    const install = `ln -s ${join(ROOT, "node_modules")} node_modules`;
+    await clone.replace("npm", `echo "$@" >> calls; while [ ! -e go-on ]; do sleep 0.05; done; ${install}`);
+    const told = ["", ""];
+    const codes = told.map(async (_, index) => {
+      const child = clone.setUp("build");
+      const decoder = new TextDecoder();
+      for await (const chunk of child.stderr) {
+        told[index] += decoder.decode(chunk, { stream: true });
+        // The second one has come while the first one is at it.
+        if (told[index]?.includes("waiting")) await Bun.write(clone.at("go-on"), "");
+      }
+      return child.exited;
+    });
+    expect(await Promise.all(codes)).toEqual([0, 0]);
     expect(await Bun.file(clone.at("calls")).text()).toMatch(/^ci --ignore-scripts [^\n]*\n$/);
-    expect(results.map((result) => result?.stderr).sort()).toEqual([
+    expect(told.toSorted()).toEqual([
       "setup: installing the npm packages that package-lock.json names\n",
       "setup: waiting for another set-up of this checkout to end\n",
     ]);

@@ -94,7 +94,8 @@ describe("a live stream", () => {
     const before = EventLog.ofAgent();
     for (const message of ["first", "second"]) before.add({ kind: "driftFound", message });
     const last = before.after().at(-1)?.id ?? 0;
-    await Bun.sleep(2);
+    // Ids begin with the time of the start, and no agent has more events than milliseconds.
+    await eventually(() => Date.now() > last, { within: 20_000, what: "as many milliseconds have passed as events" });
     const after = EventLog.ofAgent();
     for (const message of ["third", "fourth", "fifth"]) after.add({ kind: "driftFound", message });
     const reader = await open(after, "follow", { "last-event-id": String(last) });

@@ -169,6 +169,11 @@ export class Page {
     const metrics = { width, height, deviceScaleFactor: 1, mobile: false };
     await this.send("Emulation.setDeviceMetricsOverride", metrics);
     await this.send("Emulation.setEmulatedMedia", { features: [{ name: "prefers-color-scheme", value: scheme }] });
+    const isSo = `innerWidth === ${width} && innerHeight === ${height} && matchMedia("(prefers-color-scheme: ${scheme})").matches`;
+    await eventually(() => this.evaluate(v.boolean(), isSo), {
+      within: 20_000,
+      what: `the page is shown ${width} px wide`,
+    });
   }
 
   async go(url: string): Promise<void> {
@@ -195,7 +200,7 @@ export class Page {
   }
 
   /** Waits until an element is there whose text has this in it. @returns the text */
-  async shows(selector: string, text: string | RegExp, within = 10_000): Promise<string> {
+  async shows(selector: string, text: string | RegExp, within = 20_000): Promise<string> {
     const look = async () => {
       const found = (await this.texts(selector)).find((one) => one.search(asPattern(text)) >= 0);
       if (found === undefined) throw new Error(`the page has there: ${(await this.texts(selector)).join(" | ")}`);

@@ -4,10 +4,20 @@ import { describeWithEtcd, type EtcdServer, useEtcd } from "../../support/etcd.t
 import { type KubeCluster, useKubernetes } from "../../support/kube.ts";
 import { describeWithKubernetes } from "../../support/kube-binaries.ts";
 import { useTemporaryFolder } from "../../support/temp.ts";
+import { eventually } from "../../support/wait.ts";
 import { diagnose } from "./running-doctor.ts";
 
 const NETWORK = '{"Network": "10.244.0.0/16", "Backend": {"Type": "vxlan"}}';
 const KEY = "/coreos.com/network/config";
+
+/** Looks again where a server was slow to answer, of which it is to warn: the machine may be busy with something else. */
+function diagnoseQuick(...args: Parameters<typeof diagnose>): ReturnType<typeof diagnose> {
+  const look = async () => {
+    const found = await diagnose(...args);
+    return found.of("lease-source").some((text) => text.includes("answers only after")) ? undefined : found;
+  };
+  return eventually(look, { within: 60_000, what: "the servers are not slow" });
+}
 
 describeWithEtcd("tartan doctor and etcd", () => {
   const folder = useTemporaryFolder();
@@ -26,7 +36,7 @@ describeWithEtcd("tartan doctor and etcd", () => {
   });
 
   const look = (ca: string, ...flags: string[]) =>
-    diagnose(undefined, [
+    diagnoseQuick(undefined, [
       `--etcd-endpoints=${server.endpoint}`,
       `--etcd-cafile=${ca}`,
       `--etcd-certfile=${client.cert}`,
@@ -134,7 +144,7 @@ describeWithKubernetes("tartan doctor and Kubernetes", () => {
   });
 
   const look = (kubeconfig: string, node = "n1") =>
-    diagnose(
+    diagnoseQuick(
       undefined,
       ["--kube-subnet-mgr", `--kubeconfig-file=${kubeconfig}`, `--net-config-path=${config}`],
       node === "" ? {} : { NODE_NAME: node },

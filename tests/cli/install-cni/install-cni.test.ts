@@ -114,20 +114,22 @@ describe("tartan install-cni", () => {
     using folder = new PluginFolder();
     copyFileSync(executable(), folder.plugin);
     appendFileSync(folder.plugin, "of an older version");
-    // It waits for subnet.env.
+    const lines = "FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET=10.1.2.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n";
+    writeFileSync(folder.at("subnet.env"), lines);
     const conf = { cniVersion: "1.0.0", name: "net", type: "flannel", subnetFile: folder.at("subnet.env") };
     const env = { CNI_CONTAINERID: "c", CNI_NETNS: "/proc/self/ns/net", CNI_IFNAME: "eth0", CNI_PATH: "/absent" };
     const add = Bun.spawn([folder.plugin], {
       env: { ...env, CNI_COMMAND: "ADD" },
-      stdin: Buffer.from(JSON.stringify({ ...conf, dataDir: folder.at("data") })),
+      // It waits for its configuration, as long as need be.
+      stdin: "pipe",
       stdout: "pipe",
       stderr: "pipe",
     });
     expect(await run([into(folder)])).toMatchObject({ code: 0, stdout: expect.stringContaining("is installed") });
     expect(folder.holds).toBe("new");
     expect(readlinkSync(`/proc/${add.pid}/exe`)).toBe(`${folder.plugin} (deleted)`);
-    const lines = "FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET=10.1.2.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n";
-    writeFileSync(folder.at("subnet.env"), lines);
+    add.stdin.write(JSON.stringify({ ...conf, dataDir: folder.at("data") }));
+    await add.stdin.end();
     const [answer] = await Promise.all([add.stdout.text(), add.exited]);
     // It went as far as to the plugin that does the rest, which is not there.
     expect(JSON.parse(answer)).toMatchObject({ code: expect.any(Number), msg: expect.stringContaining("bridge") });
@@ -152,7 +154,7 @@ describe("tartan install-cni", () => {
     }
     expect(await run([into(folder)])).toMatchObject({ code: 0, stdout: expect.stringContaining("is installed") });
     expect(folder.names).toEqual(["bridge", "flannel"]);
-  }, 60_000);
+  });
 
   test("killed at any moment it leaves the old plugin or the new one", async () => {
     using folder = new PluginFolder();
@@ -170,7 +172,7 @@ describe("tartan install-cni", () => {
     expect(await run([into(folder)])).toMatchObject({ code: 0 });
     expect(folder.holds).toBe("new");
     expect(folder.names.filter((name) => name.startsWith("."))).toEqual([]);
-  }, 60_000);
+  });
 
   test.each([
     ["--cni-bin-dir=/absent/bin", "/absent/bin is not there, or is no folder; make it, or tell by --cni-bin-dir"],
