@@ -37,7 +37,7 @@ describeInNamespaces("a raw ICMP socket", () => {
           }
           return numbers.length > 0;
         },
-        { within: 5_000, what: "there is an answer" },
+        { within: 20_000, what: "there is an answer" },
       );
       expect(new Set(numbers)).toEqual(new Set([7]));
       expect([...otherIdentifier.messages()]).toEqual([]);

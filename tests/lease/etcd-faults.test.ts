@@ -12,7 +12,7 @@ import { address, attributesOf, NETWORK, requestOf } from "./samples.ts";
 const never = new AbortController().signal;
 const PREFIX = "/coreos.com/network";
 /** milliseconds */
-const QUICK = { heartbeatMs: 300, requestMs: 500 };
+const QUICK = { heartbeatMs: 300, requestMs: 2000 };
 
 describeWithEtcd("etcd in bad times", () => {
   const opened: LeaseSource[] = [];
@@ -63,7 +63,7 @@ describeWithEtcd("etcd in bad times", () => {
       expect(after.leases.includes(onlyOf(before))).toBe(true);
       // The election may still be going on.
       await eventually(() => source.renew(lease, never), { within: 20_000, what: "the lease is renewed" });
-      expect(source.contact.error).toBeUndefined();
+      await inContact(source);
 
       // Without a majority the third one must not go on with what it knows.
       await second.signal("SIGKILL");
@@ -138,10 +138,10 @@ describeWithEtcd("etcd in bad times", () => {
     await follower.untilKeys([key]);
     await server.signal("SIGSTOP");
     const { message } = await inTrouble(source);
-    expect(message).toContain("no answer within 0.5 s");
+    expect(message).toContain("no answer within 2 s");
     const stop = new AbortController();
     const renewal = source.acquire(requestOf(5), NETWORK, stop.signal);
-    await expect(renewal).rejects.toThrow("no answer within 0.5 s");
+    await expect(renewal).rejects.toThrow("no answer within 2 s");
     await server.signal("SIGCONT");
     await inContact(source);
     await follower.untilKeys([key, await put(server, 2)]);
@@ -156,7 +156,7 @@ describeWithEtcd("etcd in bad times", () => {
     relay.stall();
     const key = await put(server, 1);
     await follower.untilKeys([key]);
-    expect(source.contact.error).toBeUndefined();
+    await inContact(source);
   });
 
   test("a connection that does not tell what we write is given up, long before it would be found silent", async () => {
@@ -171,7 +171,7 @@ describeWithEtcd("etcd in bad times", () => {
     await source.acquire(requestOf(1, { publicIPs: moved, held }), NETWORK, never);
     const isTold = ({ leases }: Snapshot) => leases.length === 1 && leases[0]?.publicIPs[4] === moved[4];
     expect(onlyOf(await follower.until("what was written", isTold)).key).toBe(held.key);
-    expect(source.contact.error).toBeUndefined();
+    await inContact(source);
     await follower.untilKeys([held.key, await put(server, 200)]);
   });
 

@@ -217,7 +217,7 @@ describeWithEtcd("etcd", () => {
       expect(renewed.expiresAt ?? 0).toBeGreaterThanOrEqual(lease.expiresAt ?? Number.POSITIVE_INFINITY);
       expect(await stored(`subnets/${lease.key}`)).toEqual(before);
       const isKnown = () => follower.latest?.leases[0]?.expiresAt === renewed.expiresAt;
-      await eventually(isKnown, { within: 5000, what: "the snapshot has the new end" });
+      await eventually(isKnown, { within: 20_000, what: "the snapshot has the new end" });
     });
 
     test("comes soon if somebody bound the key to another etcd lease", async () => {
@@ -257,11 +257,11 @@ describeWithEtcd("etcd", () => {
       const watching = (async () => {
         for await (const snapshot of source.watch(NETWORK, stop.signal)) keeper.observe(snapshot);
       })();
-      const { key } = await eventually(() => keeper.own, { within: 5000, what: "the lease" });
+      const { key } = await eventually(() => keeper.own, { within: 20_000, what: "the lease" });
       const { lease: id = "" } = (await stored(`subnets/${key}`)) ?? {};
       if (how === "revoked") await server.post("lease/revoke", { ID: id });
       else await server.ctl(["del", `${sample.prefix}/subnets/${key}`]);
-      const error = await eventually(() => fatal[0], { within: 5000, what: "the keeper gives up" });
+      const error = await eventually(() => fatal[0], { within: 20_000, what: "the keeper gives up" });
       expect(error).toBeInstanceOf(LeaseLostError);
       expect(error.message).toBe(
         `lease ${key} is gone from etcd: its key was deleted, or its etcd lease was revoked or has run out`,

@@ -26,7 +26,7 @@ export class Follower implements AsyncDisposable {
   }
 
   /** Resolves with the first snapshot that is as it should be; it may be the one that is there. */
-  until(what: string, isRight: (snapshot: Snapshot) => boolean, within = 10_000): Promise<Snapshot> {
+  until(what: string, isRight: (snapshot: Snapshot) => boolean, within = 30_000): Promise<Snapshot> {
     return eventually(() => (this.latest !== undefined && isRight(this.latest) ? this.latest : undefined), {
       within,
       what,

@@ -38,7 +38,7 @@ describeWithKubernetes("Kubernetes in bad times", () => {
     return source;
   }
 
-  const out = (source: LeaseSource, within = 10_000) =>
+  const out = (source: LeaseSource, within = 20_000) =>
     eventually(() => source.contact.error, { within, what: "the source notices" });
   const back = (source: LeaseSource, within = 30_000) =>
     eventually(() => source.contact.error === undefined, { within, what: "the source is in contact again" });
@@ -70,7 +70,7 @@ describeWithKubernetes("Kubernetes in bad times", () => {
     await follower.untilKeys(["node-1"]);
     relay.stall();
     await createPublished(cluster, 2);
-    await out(source, 5000);
+    await out(source, 15_000);
     await follower.untilKeys(["node-1", "node-2"], 20_000);
     await back(source);
   });
@@ -109,7 +109,7 @@ describeWithKubernetes("Kubernetes in bad times", () => {
     await follower.untilKeys(["node-1"]);
     await cluster.signal("kube-apiserver", "SIGSTOP");
     try {
-      const { message } = await out(source, 20_000);
+      const { message } = await out(source, 40_000);
       // By the watch that was open, or by the next one if that had just ended.
       expect(message).toMatch(/the watch did not end when it should have|no answer within 10 s/);
       expect(follower.latest?.leases).toHaveLength(1);
@@ -128,7 +128,7 @@ describeWithKubernetes("Kubernetes in bad times", () => {
     await follower.untilKeys(["node-1"]);
     await cluster.signal("kube-apiserver", "SIGSTOP");
     try {
-      expect((await out(source, 20_000)).message).toContain("no answer within 10 s");
+      expect((await out(source, 40_000)).message).toContain("no answer within 10 s");
     } finally {
       await cluster.signal("kube-apiserver", "SIGCONT");
     }

@@ -242,7 +242,8 @@ export class KubeCluster implements AsyncDisposable {
   /** @returns its podCIDR once it has one */
   async assigned(name: string): Promise<string> {
     return eventually(async () => (await this.node(name)).spec.podCIDR, {
-      within: 20_000,
+      // kube-controller-manager takes ten seconds until it gives out the first one.
+      within: 60_000,
       what: `${name} has a podCIDR`,
     });
   }
