@@ -67,11 +67,23 @@ describeWithKubernetes("Kubernetes in bad times", () => {
     await createPublished(cluster, 1);
     const source = await open({ watchSeconds: [2, 2], graceMs: 500 });
     await using follower = new Follower(source);
-    await follower.untilKeys(["node-1"]);
-    relay.stall();
-    await createPublished(cluster, 2);
-    await out(source, 15_000);
-    await follower.untilKeys(["node-1", "node-2"], 20_000);
+    const keys = ["node-1"];
+    await follower.untilKeys(keys);
+    let isTold = false;
+    source.onContact((error) => {
+      isTold ||= error !== undefined;
+    });
+    // At a moment between two watches there is nothing that could be stalled.
+    await eventually(
+      async () => {
+        relay.stall();
+        keys.push((await createPublished(cluster, keys.length + 1)).metadata.name);
+        const told = eventually(() => isTold, { within: 8_000, what: "the source notices" });
+        return told.catch(() => false);
+      },
+      { within: 30_000, what: "the source notices that its watch does not end" },
+    );
+    await follower.untilKeys(keys);
     await back(source);
   });
 
