@@ -20,6 +20,7 @@ import { TemporaryFolder, useTemporaryFolder } from "../../support/temp.ts";
 import { eventually } from "../../support/wait.ts";
 import { diagnose, runDoctor } from "./running-doctor.ts";
 
+const Peers = v.object({ items: v.array(v.object({ state: v.string() })) });
 const FLANNEL = '{"name":"cbr0","cniVersion":"1.0.0","plugins":[{"type":"flannel"},{"type":"portmap"}]}';
 
 describeInNamespaces("tartan doctor on a node with an agent", () => {
@@ -44,6 +45,8 @@ describeInNamespaces("tartan doctor on a node with an agent", () => {
     await overlay.create(2, undefined, ["--ip-masq"]);
     await overlay.start();
     await overlay.attachPods();
+    // The first probes may have come before the other agent was ready.
+    await eventually(areAllUp, { within: 30_000, what: "each agent's probes are answered" });
   });
 
   afterAll(() => overlay[Symbol.dispose]());
@@ -52,6 +55,13 @@ describeInNamespaces("tartan doctor on a node with an agent", () => {
   const sh = (script: string) => ns().exec(["sh", "-ec", script]);
   const look = (...args: string[]) => diagnose(ns(), [...dirs, ...args]);
 
+  const areAllUp = async () => {
+    const answers = await Promise.all(
+      overlay.nodes.map(async ({ agent }) => (await agent.fetch("/debug/peers")).json()),
+    );
+    return answers.flatMap((answer) => v.parse(Peers, answer).items).every(({ state }) => state === "up");
+  };
+
   /** Looks while something is not as it should be. */
   async function looking(change: string, back: string) {
     await sh(change);
@@ -59,6 +69,11 @@ describeInNamespaces("tartan doctor on a node with an agent", () => {
       return await look();
     } finally {
       await sh(back);
+      // Its agent may have seen that, too, by what it looks at now and then.
+      await eventually(async () => (await overlay.node(1).agent.readiness()).warnings.length === 0, {
+        within: 30_000,
+        what: "the agent warns no more",
+      });
     }
   }
 
@@ -167,10 +182,6 @@ describeInNamespaces("tartan doctor on a node with an agent", () => {
       /drop-policies: warning: chain guard of the nftables table inet other drops by its policy/,
     );
     expect(fixOf("drop-policies")).toContain("set its policy to accept");
-    await eventually(async () => (await overlay.node(1).agent.readiness()).warnings.length === 0, {
-      within: 15_000,
-      what: "the agent warns no more",
-    });
   });
 
   test("rules in both kinds of iptables", async () => {
