@@ -122,6 +122,7 @@ describeInNamespaces("the devices", () => {
     for (const lines of obstacles) {
       for (const { name } of desired.devices) await node.ip("link", "delete", name).catch(() => {});
       await node.batch("ip", lines);
+      await node.told();
       expect(await node.reconcile(desired)).toMatchObject({ settled: true });
       expect(await node.summary(desired)).toEqual(summaryOf(desired));
     }

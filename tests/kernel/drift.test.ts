@@ -219,6 +219,7 @@ async function expectMended(families: readonly Family[], name: string, list: rea
   for (const { what, commands, rebuilt, stays } of list) {
     for (const command of commands) await node.ns.exec(command.split(" "));
     await eventually(() => node.drifts.length > 0, { within: SEEN_MS, what: `${what} is seen` });
+    await node.told();
     const report = await node.reconcile(desired);
     expect([what, report.settled, report.failed]).toEqual([what, true, []]);
     expect([what, await node.summary(desired)]).toEqual([what, expected]);
@@ -250,6 +251,7 @@ describeInNamespaces("on the real kernel, what somebody changed is seen by the w
       // Some of them need what others have removed.
       for (const command of commands) await node.ns.exec(command.split(" ")).catch(() => {});
     }
+    await node.told();
     await eventually(() => node.drifts.length > 0, { within: SEEN_MS, what: "the drift is seen" });
     await eventually(async () => (await node.reconcile(desired)).settled, { within: SEEN_MS, what: "all is mended" });
     expect(await node.summary(desired)).toEqual(summaryOf(desired));
@@ -266,14 +268,8 @@ describeInNamespaces("on the real kernel, what somebody changed is seen by the w
       await node.reconcile(desired);
       await new Promise(setImmediate);
     }
-    await eventually(
-      async () => {
-        const before = node.drifts.length;
-        const report = await node.reconcile(desired);
-        return report.settled && report.done.size === 0 && before === node.drifts.length;
-      },
-      { within: SEEN_MS, what: "a quiet kernel" },
-    );
+    await node.told();
+    await eventually(async () => (await node.reconcile(desired)).settled, { within: SEEN_MS, what: "all is mended" });
     expect(await node.summary(desired)).toEqual(summaryOf(desired));
   });
 
@@ -297,17 +293,10 @@ describeInNamespaces("on the real kernel, what somebody changed is seen by the w
       "ip link set flannel.1 txqueuelen 100",
     ];
     for (const command of harmless) await node.ns.exec(command.split(" "));
-    // The last thing that comes in tells that all before it has.
-    await node.ip("link", "set", "cni0", "mtu", "1400");
-    await eventually(() => hasMtu(node, "cni0", 1400), { within: SEEN_MS, what: "the last change is in the copy" });
+    await node.told();
     expect(node.drifts).toEqual([]);
     expect(node.interfaceChanges).toBeGreaterThan(before);
     expect(node.reconciler.fullReads).toBe(1);
     expect([...(await node.reconcile(desired)).done]).toEqual([]);
   });
 });
-
-function hasMtu(node: KernelNode, name: string, mtu: number): boolean {
-  const links = [...(node.reconciler.known?.links.values() ?? [])];
-  return links.some((link) => link.name === name && link.mtu === mtu);
-}

@@ -37,8 +37,9 @@ describeInNamespaces("notifications that are lost", () => {
       "ip",
       Array.from({ length: 1_000 }, (_, n) => `route replace 203.0.${n & 127}.0/24 dev eth0`),
     );
-    expect((await node.reconcile(desired)).settled).toBe(true);
+    await node.told();
     expect(node.drifts).toEqual([]);
+    expect((await node.reconcile(desired)).settled).toBe(true);
     expect(node.reconciler.fullReads).toBe(reads);
   });
 });

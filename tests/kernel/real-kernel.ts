@@ -8,6 +8,7 @@ import { type Family, mapFamilies } from "../../src/net/family.ts";
 import { formatPrefix } from "../../src/net/prefix.ts";
 import { examplePublicIP, NETWORKS } from "../desired/examples.ts";
 import { Netns } from "../support/netns.ts";
+import { eventually } from "../support/wait.ts";
 import { desiredFor } from "./worlds.ts";
 
 const CLONE_NEWNET = 0x40000000;
@@ -44,6 +45,7 @@ export class KernelNode implements AsyncDisposable {
   readonly reconciler: KernelReconciler;
   /** ifindex of eth0 */
   readonly underlay: number;
+  #marks = 0;
 
   private constructor(ns: Netns, reconciler: (node: KernelNode) => KernelReconciler, underlay: number) {
     this.ns = ns;
@@ -83,6 +85,18 @@ export class KernelNode implements AsyncDisposable {
   reconcile(desired: Desired, prune = true): Promise<ReconcileReport> {
     this.drifts.length = 0;
     return inside(this.ns, () => this.reconciler.reconcile(desired, { prune }));
+  }
+
+  /** Waits until the reconciler has been told of all that was changed up to now: a change of something else comes behind it. */
+  async told(): Promise<void> {
+    const alias = `mark ${++this.#marks}`;
+    await this.ip("link", "set", "lo", "alias", alias);
+    const isKnown = () => {
+      const { known } = this.reconciler;
+      // What is not known is read in full before anything else.
+      return known === undefined || [...known.links.values()].some((link) => link.alias === alias);
+    };
+    await eventually(isKnown, { within: 20_000, what: "the last change is in the copy" });
   }
 
   ip(...args: string[]): Promise<string> {
