@@ -36,7 +36,7 @@ function toJson(document: object, isPretty: boolean): string {
 /**
  * A list of thousands as the same JSON, bit by bit: each slice is made once the reader has taken the one before, so that
  * nothing else has to wait for it, and one that does not read takes no memory.
- * @param onEnd called once, whatever ends it
+ * @param onEnd called when it has ended, for whatever reason
  */
 function listStream(path: string, document: List, isPretty: boolean, onEnd: () => void): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
