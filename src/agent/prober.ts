@@ -65,8 +65,9 @@ export class Prober {
       everywhere: (family) => this.#engine.everywhere(family),
       totals: () => this.#engine.totals(),
       troubled: (most) => {
-        // Who has left is not to be warned of until the next round.
-        this.#takeOver();
+        // Who has left is not to be warned of until the next round. This is asked in each turn of the loop: where nobody is in
+        // trouble, thousands of peers need not be gone through for it.
+        if (this.#engine.isTroubled) this.#takeOver();
         return { of: this.#engine.size, ...this.#engine.troubled(most) };
       },
     };

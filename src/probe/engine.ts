@@ -167,6 +167,11 @@ export class ProbeEngine {
     return this.#everywhere[family];
   }
 
+  /** Whether there are peers that are not reachable as they should be. */
+  get isTroubled(): boolean {
+    return this.#troubled.size > 0;
+  }
+
   /** The peers that are not reachable as they should be: how many, and the first of them in the order of their keys. */
   troubled(most: number): { total: number; first: Trouble[] } {
     const rows = [...this.#troubled];
