@@ -29,8 +29,7 @@ function isList(document: object): document is List {
 }
 
 function toJson(document: object, isPretty: boolean): string {
-  const whole = isList(document) ? { ...document, items: document.items.slice() } : document;
-  return isPretty ? `${JSON.stringify(whole, null, 2)}\n` : JSON.stringify(whole);
+  return isPretty ? `${JSON.stringify(document, null, 2)}\n` : JSON.stringify(document);
 }
 
 /**
@@ -110,7 +109,9 @@ export function answerList(
   document: object,
   { isPretty, places }: { readonly isPretty: boolean | undefined; readonly places: Places },
 ): Response {
-  if (!isList(document) || document.items.length <= AT_ONCE) return answer(context, document, { isPretty });
+  if (!isList(document)) return answer(context, document, { isPretty });
+  const { items } = document;
+  if (items.length <= AT_ONCE) return answer(context, { ...document, items: items.slice() }, { isPretty });
   if (context.req.method === "HEAD") return context.body(null, 200, HEADERS);
   const forPeople = isForPeople(context.req.header("user-agent"), isPretty);
   const stream = listStream(context.req.path, document, forPeople, places.take());

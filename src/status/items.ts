@@ -1,8 +1,12 @@
+import type * as v from "valibot";
+
 /** The items of a list, which are made when they are asked for; an array is one, too. */
 export type Items<T> = Pick<readonly T[], "length" | "slice">;
 
-/** What a resource's schema has, but for a list's `items`: those may be made while they are sent. */
-export type WithItems<T> = T extends { readonly items: readonly (infer Item)[] }
+/** What a resource shows: what its schema has, but for a list's `items`, which may be made while they are sent. */
+export type Shown<Schema extends v.GenericSchema> = WithItems<v.InferOutput<Schema>>;
+
+type WithItems<T> = T extends { readonly items: readonly (infer Item)[] }
   ? Omit<T, "items"> & { readonly items: Items<Item> }
   : T;
 

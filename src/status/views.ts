@@ -1,7 +1,6 @@
-import type * as v from "valibot";
 import type { RESOURCES, ResourceName } from "../api/resources.ts";
 import type { Facts } from "./facts.ts";
-import type { WithItems } from "./items.ts";
+import type { Shown } from "./items.ts";
 import type { Question } from "./question.ts";
 import { Refusal } from "./refusals.ts";
 import { configView, interfaceView } from "./views/config.ts";
@@ -12,11 +11,11 @@ import { onePeerView, peersView } from "./views/peers.ts";
 import { rulesInFullView } from "./views/rules.ts";
 import { stateView } from "./views/state.ts";
 
-type Shown<Name extends ResourceName> = WithItems<v.InferOutput<(typeof RESOURCES)[Name]["schema"]>>;
+type ShownOf<Name extends ResourceName> = Shown<(typeof RESOURCES)[Name]["schema"]>;
 
 /** What each resource shows of the facts. @throws Refusal where there is nothing to show */
 export const VIEWS: {
-  readonly [Name in ResourceName]: (facts: Facts, question: Question) => Shown<Name> | Promise<Shown<Name>>;
+  readonly [Name in ResourceName]: (facts: Facts, question: Question) => ShownOf<Name> | Promise<ShownOf<Name>>;
 } = {
   state: stateView,
   config: configView,

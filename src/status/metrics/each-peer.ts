@@ -47,9 +47,10 @@ function* eachPath({ facts, peers }: Scrape, value: (path: PathFacts) => number 
     for (const part of peer.families) {
       const found = facts.probes?.of(peer.key, part.family);
       if (found === undefined) continue;
+      const labels = labelsOf(peer, part);
       for (const path of ["overlay", "underlay"] as const) {
         const one = value(found[path]);
-        if (one !== undefined) yield [[...labelsOf(peer, part), path], one];
+        if (one !== undefined) yield [[...labels, path], one];
       }
     }
   }

@@ -1,7 +1,6 @@
-import type * as v from "valibot";
 import type { Event, EventList } from "../../api/events.ts";
 import type { Facts } from "../facts.ts";
-import type { WithItems } from "../items.ts";
+import type { Shown } from "../items.ts";
 import type { Question } from "../question.ts";
 import { isOf } from "./leases.ts";
 import { pageOf } from "./page.ts";
@@ -18,10 +17,7 @@ export function eventFilter(facts: Pick<Facts, "snapshot">, { query }: Question)
     (since === undefined || ("id" in since ? id > since.id : Date.parse(at) > since.time));
 }
 
-export async function eventsView(
-  facts: Facts,
-  question: Question,
-): Promise<WithItems<v.InferOutput<typeof EventList>>> {
+export async function eventsView(facts: Facts, question: Question): Promise<Shown<typeof EventList>> {
   const kept = facts.events.after();
   return {
     ...(await pageOf(kept.filter(eventFilter(facts, question)), question, (event) => event)),

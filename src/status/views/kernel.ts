@@ -8,7 +8,7 @@ import { familyOf } from "../../net/address.ts";
 import type { Family } from "../../net/family.ts";
 import { formatPrefix } from "../../net/prefix.ts";
 import type { ApplyFacts, Facts } from "../facts.ts";
-import type { WithItems } from "../items.ts";
+import type { Shown } from "../items.ts";
 import type { Question } from "../question.ts";
 import { desiredDeviceView, kernelDeviceView } from "./device.ts";
 import { asked, blackholesOf, desiredEntries, kernelEntries, keysOf } from "./entries.ts";
@@ -20,10 +20,7 @@ function askedLease(facts: Facts, { query }: Question) {
   return query.node === undefined ? undefined : (leaseOf(facts, query.node) ?? "none");
 }
 
-export async function desiredView(
-  facts: Facts,
-  question: Question,
-): Promise<WithItems<v.InferOutput<typeof api.Desired>>> {
+export async function desiredView(facts: Facts, question: Question): Promise<Shown<typeof api.Desired>> {
   const { desired, actual } = facts;
   const entries = desired === undefined ? [] : asked(desiredEntries(desired), question, askedLease(facts, question));
   return {
@@ -34,10 +31,7 @@ export async function desiredView(
   };
 }
 
-export async function kernelView(
-  facts: Facts,
-  question: Question,
-): Promise<WithItems<v.InferOutput<typeof api.KernelState>>> {
+export async function kernelView(facts: Facts, question: Question): Promise<Shown<typeof api.KernelState>> {
   const { actual, kernel } = facts;
   const entries = actual === undefined ? [] : asked(kernelEntries(actual), question, askedLease(facts, question));
   const links: readonly Link[] = actual?.links.values().filter(isOwnDevice).toArray() ?? [];
@@ -51,7 +45,7 @@ export async function kernelView(
   };
 }
 
-export async function diffView(facts: Facts, question: Question): Promise<WithItems<v.InferOutput<typeof api.Diff>>> {
+export async function diffView(facts: Facts, question: Question): Promise<Shown<typeof api.Diff>> {
   const { settled, pruning } = facts.kernel;
   const { family } = question.query;
   const operations = facts.diff();

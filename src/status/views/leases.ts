@@ -6,7 +6,7 @@ import type { Lease, RejectedLease } from "../../lease/lease.ts";
 import { familiesOf } from "../../net/family.ts";
 import { formatPrefix } from "../../net/prefix.ts";
 import type { Facts } from "../facts.ts";
-import type { WithItems } from "../items.ts";
+import type { Shown } from "../items.ts";
 import type { Question } from "../question.ts";
 import { Refusal } from "../refusals.ts";
 import { pageOf } from "./page.ts";
@@ -91,10 +91,7 @@ export function leaseOf({ own, snapshot }: Pick<Facts, "own" | "snapshot">, name
   throw new Refusal(404, `no lease is of a node ${show(name)} or has this key; /debug/leases has them all`);
 }
 
-export async function leasesView(
-  facts: Facts,
-  question: Question,
-): Promise<WithItems<v.InferOutput<typeof api.LeaseList>>> {
+export async function leasesView(facts: Facts, question: Question): Promise<Shown<typeof api.LeaseList>> {
   const { node, family } = question.query;
   if (node !== undefined) leaseOf(facts, node);
   const leases = facts.snapshot?.leases ?? [];

@@ -1,11 +1,10 @@
-import type * as v from "valibot";
 import type * as api from "../../api/peers.ts";
 import { show } from "../../config/schema.ts";
 import type { Lease, RejectedLease } from "../../lease/lease.ts";
 import { FAMILIES } from "../../net/family.ts";
 import { formatPrefix } from "../../net/prefix.ts";
 import type { Facts } from "../facts.ts";
-import type { WithItems } from "../items.ts";
+import type { Shown } from "../items.ts";
 import type { Question } from "../question.ts";
 import { Refusal } from "../refusals.ts";
 import { isOf } from "./leases.ts";
@@ -16,10 +15,7 @@ import { probeView } from "./probe.ts";
 import { familyName, familyNamed, time } from "./values.ts";
 
 /** Every other node, as this one sees it; with a family, as far as that goes. */
-export async function peersView(
-  facts: Facts,
-  question: Question,
-): Promise<WithItems<v.InferOutput<typeof api.PeerList>>> {
+export async function peersView(facts: Facts, question: Question): Promise<Shown<typeof api.PeerList>> {
   const { family, node } = question.query;
   const look = new PeerLook(facts, family === undefined ? FAMILIES : [familyNamed(family)]);
   const { peers, counts } = node === undefined ? await orderPeers(look) : only(peersOf(facts, look, node), look);
