@@ -2,7 +2,6 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { FAMILIES, type Family } from "../../src/net/family.ts";
 import type { Deviation } from "../../src/rules/compare.ts";
 import { describeInNamespaces } from "../support/requires.ts";
-import { expectUsually } from "../support/usual-time.ts";
 import { eventually } from "../support/wait.ts";
 import { FLANNEL_IPTABLES, FLANNEL_NFTABLES } from "./flannel.ts";
 import { FilterHost, MEANS, type Means, TestKeeper } from "./in-namespace.ts";
@@ -11,6 +10,8 @@ import { FilterHost, MEANS, type Means, TestKeeper } from "./in-namespace.ts";
 const MENDED_MS = 1_000;
 /** A look at the rules is a fork or two, here and in what is tested. */
 const LOOK_MS = 1_000;
+/** The machine may be busy with something else: so often it may be mended later than that. */
+const LATE = 4;
 
 interface Tampering {
   readonly what: string;
@@ -171,7 +172,8 @@ describeInNamespaces("whatever somebody does to the rules is found and mended", 
         const commands = FAMILIES.map((family) => commandFor(means, family, tampering));
         if (commands.includes(undefined)) return;
         const found = (means === "nftables" ? tampering.foundByNft : undefined) ?? tampering.found;
-        await expectUsually(MENDED_MS + LOOK_MS, async () => {
+        const times: number[] = [];
+        while (times.length <= LATE && !times.some((time) => time < MENDED_MS + LOOK_MS)) {
           const { repaired } = keeper.facts();
           // Of each family one at least. What was mended is counted a moment later.
           const isCounted = () => {
@@ -184,10 +186,10 @@ describeInNamespaces("whatever somebody does to the rules is found and mended", 
             within: 20_000,
             what: `${means}: the rules of both families are right again, and ${found.join(" and ")} counted twice`,
           });
-          const mendedMs = performance.now() - changedAt;
+          times.push(performance.now() - changedAt);
           expect(keeper.keeper.problems()).toEqual([]);
-          return [mendedMs];
-        });
+        }
+        expect(Math.min(...times)).toBeLessThan(MENDED_MS + LOOK_MS);
       }),
     );
   });
